@@ -32,6 +32,10 @@ pub fn run(fetch: &Fetch, jail: &Jail, channel: &mut Channel) -> Result<Tally, A
         held: Held::default(),
         tally: Tally::default(),
     };
+    // The client speaks first: it is ready.
+    if source.hear()? == Wanted::No {
+        return Ok(source.tally);
+    }
     for word in &fetch.sources {
         match jail.expand(word) {
             Ok(paths) => paths.iter().try_for_each(|path| source.send(path))?,
