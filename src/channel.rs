@@ -238,11 +238,7 @@ impl Channel {
             }
             searched = window.len();
             if self.fill()? == 0 {
-                return if searched == 0 {
-                    Ok(None)
-                } else {
-                    self.discard_partial_line()
-                };
+                return if searched == 0 { Ok(None) } else { self.discard_partial_line() };
             }
         }
     }
@@ -298,10 +294,7 @@ impl Channel {
         let Some(interruption) = &self.interruption else {
             return Ok(());
         };
-        let mut fds = [
-            PollFd::new(interruption.as_fd(), PollFlags::POLLIN),
-            PollFd::new(fd, ready),
-        ];
+        let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
         loop {
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => break,
@@ -310,11 +303,7 @@ impl Channel {
             }
         }
         let [interruption, _] = fds;
-        if interruption.any() == Some(true) {
-            Err(Abort::Stopped)
-        } else {
-            Ok(())
-        }
+        if interruption.any() == Some(true) { Err(Abort::Stopped) } else { Ok(()) }
     }
 }
 
@@ -327,8 +316,5 @@ fn to_u64(length: usize) -> u64 {
 /// # Errors
 /// No descriptor is left.
 pub fn standard_streams() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok((
-        io::stdin().as_fd().try_clone_to_owned()?,
-        io::stdout().as_fd().try_clone_to_owned()?,
-    ))
+    Ok((io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?))
 }
