@@ -1,1 +1,29 @@
 //! Behaviour seen from outside, one module per subject.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "tests work on paths, and stop where something is not as it should be"
+)]
+
+// -- the harness --
+
+/// The client's end of a session: says, hears, sees the end.
+mod peer;
+/// Which program is tested, and the ways to start it.
+mod server;
+/// What was skipped, and where OpenSSH does otherwise, written down for the end of the run.
+mod tally;
+/// A temporary root, what is in it, and canaries beside it.
+mod yard;
+
+// -- the scenarios --
+
+/// `scp -t`: single files.
+mod upload;
