@@ -25,5 +25,7 @@ mod yard;
 
 // -- the scenarios --
 
+/// `scp -f`: files to the client, and what the client answers.
+mod download;
 /// `scp -t`: single files.
 mod upload;

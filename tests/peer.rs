@@ -1,5 +1,6 @@
 //! The client's end of a session: says, hears, sees the end.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -29,6 +30,8 @@ pub struct Peer {
     screen: Option<File>,
     unsaid: Vec<u8>,
     unheard: Vec<u8>,
+    /// How many bytes came at once, for all that is unheard.
+    pieces: VecDeque<usize>,
     unseen: Vec<u8>,
     exit: Option<ExitStatus>,
     transcript: Vec<(&'static str, Vec<u8>)>,
@@ -61,6 +64,7 @@ impl Peer {
             screen: Some(screen.into()),
             unsaid: Vec::new(),
             unheard: Vec::new(),
+            pieces: VecDeque::new(),
             unseen: Vec::new(),
             exit: None,
             transcript: vec![("starts", format!("{command:?}").into_bytes())],
@@ -153,7 +157,7 @@ impl Peer {
         let Some(end) = end else {
             self.fails("heard no refusal to its end");
         };
-        let line: Vec<u8> = self.unheard.drain(..=end).collect();
+        let line = self.takes(end + 1);
         let text = line
             .strip_prefix(b"\x01scp: ")
             .and_then(|text| text.strip_suffix(b"\n"));
@@ -195,14 +199,11 @@ impl Peer {
     /// Hears exactly these bytes, written by one call; see `Server::whose_writes_are_seen`.
     #[track_caller]
     pub fn hears_at_once(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        if !self.unheard.is_empty() {
-            self.fails("heard something before");
-        }
         self.waits("something to be said at once", |peer| {
             !peer.unheard.is_empty() || peer.ears.is_none()
         });
         let wanted = bytes.as_ref();
-        let heard = std::mem::take(&mut self.unheard);
+        let heard = self.takes(self.pieces.front().copied().unwrap_or(0));
         if heard != wanted {
             self.fails(&format!(
                 "heard \"{}\" at once, not \"{}\"",
@@ -230,7 +231,7 @@ impl Peer {
     #[track_caller]
     pub fn hears_the_rest(&mut self) -> Vec<u8> {
         self.waits("the end", |peer| peer.ears.is_none());
-        std::mem::take(&mut self.unheard)
+        self.takes(self.unheard.len())
     }
 
     /// Stores a file in a session that waits for a record: header, contents, and both acknowledgements.
@@ -270,6 +271,12 @@ impl Peer {
         self
     }
 
+    /// Sees the program end, however that may be.
+    #[track_caller]
+    pub fn sees_any_end(&mut self) {
+        self.waits("the end", |peer| peer.exit.is_some());
+    }
+
     /// Sees all that is written on stderr until it is closed.
     #[track_caller]
     pub fn sees_stderr(&mut self) -> String {
@@ -293,6 +300,19 @@ impl Peer {
         if self.unheard.len() < count {
             let unheard = short(&self.unheard);
             self.fails(&format!("waited for {what}, heard \"{unheard}\" and the end"));
+        }
+        self.takes(count)
+    }
+
+    fn takes(&mut self, count: usize) -> Vec<u8> {
+        let mut left = count;
+        while let Some(piece) = self.pieces.front_mut().filter(|_| left > 0) {
+            let part = left.min(*piece);
+            left -= part;
+            *piece -= part;
+            if *piece == 0 {
+                self.pieces.pop_front();
+            }
         }
         self.unheard.drain(..count).collect()
     }
@@ -325,6 +345,9 @@ impl Peer {
         self.speak();
         let heard = receive(&mut self.ears);
         self.note("hears", &heard);
+        if !heard.is_empty() {
+            self.pieces.push_back(heard.len());
+        }
         self.unheard.extend(heard);
         let seen = receive(&mut self.screen);
         self.note("sees", &seen);

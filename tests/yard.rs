@@ -44,6 +44,15 @@ impl Yard {
         Some(Self::new())
     }
 
+    /// Makes a yard for a scenario about a program that may leave its directory, unless the one tested may not.
+    pub fn in_place_of_scp() -> Option<Self> {
+        if Tested::chosen() == Tested::Confined {
+            tally::skipped("about the program without a root only");
+            return None;
+        }
+        Some(Self::new())
+    }
+
     /// Makes a yard for a scenario about something that OpenSSH's scp does not have.
     pub fn ours(reason: &str) -> Option<Self> {
         if Tested::chosen() == Tested::OpenSsh {
