@@ -27,5 +27,9 @@ mod yard;
 
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// Permission bits and times: what is kept, what is never set.
+mod modes_and_times;
+/// Directories and what is in them, both ways.
+mod trees;
 /// `scp -t`: single files.
 mod upload;

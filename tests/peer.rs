@@ -173,6 +173,33 @@ impl Peer {
         String::from_utf8(text.to_vec()).unwrap()
     }
 
+    /// Tells whether what comes next is an acknowledgement, and takes it if it is.
+    #[track_caller]
+    pub fn hears_whether_ok(&mut self) -> bool {
+        self.waits("a reply", |peer| !peer.unheard.is_empty() || peer.ears.is_none());
+        let ok = self.unheard.first() == Some(&0);
+        if ok {
+            self.takes(1);
+        }
+        ok
+    }
+
+    /// Hears a record, whichever it is, its line feed included.
+    #[track_caller]
+    pub fn hears_line(&mut self) -> String {
+        self.waits("a record", |peer| {
+            peer.unheard.contains(&b'\n') || peer.ears.is_none()
+        });
+        match self.unheard.iter().position(|&byte| byte == b'\n') {
+            Some(end) => self
+                .takes(end + 1)
+                .escape_ascii()
+                .to_string()
+                .replace("\\n", "\n"),
+            None => self.fails("heard no record to its end"),
+        }
+    }
+
     /// Hears an error with exactly this text, `\1scp: ` before it and the line feed aside.
     #[track_caller]
     pub fn hears_that(&mut self, text: &str) -> &mut Self {
