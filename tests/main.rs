@@ -25,8 +25,12 @@ mod yard;
 
 // -- the scenarios --
 
+/// Records that are wrong in their form or in their place.
+mod disorder;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// Clients that leave: at every byte, and with their ears first.
+mod hangup;
 /// Permission bits and times: what is kept, what is never set.
 mod modes_and_times;
 /// Directories and what is in them, both ways.

@@ -304,6 +304,16 @@ impl Peer {
         self.waits("the end", |peer| peer.exit.is_some());
     }
 
+    /// Sees the program end with status 0 or 1, what it said last not heard.
+    #[track_caller]
+    pub fn sees_whatever_exit(&mut self) -> i32 {
+        self.sees_any_end();
+        match self.exit.and_then(|status| status.code()) {
+            Some(code @ (0 | 1)) => code,
+            _ => self.fails("saw it end neither with 0 nor with 1"),
+        }
+    }
+
     /// Sees all that is written on stderr until it is closed.
     #[track_caller]
     pub fn sees_stderr(&mut self) -> String {
