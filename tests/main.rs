@@ -29,6 +29,8 @@ mod yard;
 mod disorder;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// The root: what leads out of it, and special files in it.
+mod escape;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
 /// Permission bits and times: what is kept, what is never set.

@@ -147,6 +147,11 @@ impl Yard {
         }
     }
 
+    /// Tells whether nothing outside was changed or read.
+    pub fn outside_is_unchanged(&self) -> bool {
+        self.outside.as_ref() == Some(&snapshot(&self.outside("")))
+    }
+
     /// Returns the directory that holds the root and what is outside it.
     pub fn home(&self) -> &Path {
         &self.home
