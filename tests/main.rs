@@ -25,12 +25,16 @@ mod yard;
 
 // -- the scenarios --
 
+/// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`; and the environment around it.
+mod command_line;
 /// Records that are wrong in their form or in their place.
 mod disorder;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
 /// The root: what leads out of it, and special files in it.
 mod escape;
+/// Patterns, braces and `~` in the client's command line, which no shell has seen.
+mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
 /// Permission bits and times: what is kept, what is never set.

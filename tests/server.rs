@@ -39,7 +39,10 @@ pub struct Server<'y> {
     yard: &'y Yard,
     options: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
-    umask: Option<&'static str>,
+    /// What a shell is to do before it becomes the program, and with its streams.
+    preparation: Option<(String, &'static str)>,
+    name: Option<&'static str>,
+    rootless: bool,
     pub(crate) packets: Packets,
 }
 
@@ -57,7 +60,9 @@ impl<'y> Server<'y> {
             yard,
             options: Vec::new(),
             variables: Vec::new(),
-            umask: None,
+            preparation: None,
+            name: None,
+            rootless: false,
             packets: Packets::default(),
         }
     }
@@ -76,8 +81,31 @@ impl<'y> Server<'y> {
     }
 
     /// Starts with another umask than 022.
-    pub fn umask(mut self, umask: &'static str) -> Self {
-        self.umask = Some(umask);
+    pub fn umask(self, umask: &str) -> Self {
+        self.after(&format!("umask {umask}"))
+    }
+
+    /// Starts after a command of the shell.
+    pub fn after(mut self, command: &str) -> Self {
+        self.preparation = Some((command.to_owned(), ""));
+        self
+    }
+
+    /// Starts with a shell's redirections.
+    pub fn with_streams(mut self, redirections: &'static str) -> Self {
+        self.preparation = Some((":".to_owned(), redirections));
+        self
+    }
+
+    /// Starts under another name; not together with what a shell is to prepare.
+    pub fn called(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Starts without `--root`, in the root as the working directory, whichever program is tested.
+    pub fn without_a_root(mut self) -> Self {
+        self.rootless = true;
         self
     }
 
@@ -116,7 +144,7 @@ impl<'y> Server<'y> {
             Tested::Confined => self.ours(),
             Tested::InPlaceOfScp => {
                 let mut command = self.ours();
-                command.arg0("scp");
+                command.arg0(self.name.unwrap_or("scp"));
                 command
             }
             Tested::OpenSsh => self.in_the_root(OPENSSH.into()),
@@ -154,7 +182,7 @@ impl<'y> Server<'y> {
     /// Our program, with the root that confines it or in the root as its working directory.
     fn ours(&self) -> Command {
         let program = self.within_reach(env!("CARGO_BIN_EXE_scp-server").into());
-        if self.yard.tested() == Tested::InPlaceOfScp {
+        if self.rootless || self.yard.tested() == Tested::InPlaceOfScp {
             let mut command = self.in_the_root(program);
             command.args(&self.options);
             return command;
@@ -180,15 +208,18 @@ impl<'y> Server<'y> {
 
     /// The program with an environment like sshd's, in no particular directory.
     fn program(&self, program: PathBuf) -> Command {
-        let mut command = match self.umask {
+        let mut command = match &self.preparation {
             None => Command::new(program),
-            Some(umask) => {
+            Some((first, redirections)) => {
                 let mut command = Command::new("/bin/sh");
-                let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+                let script = format!("{first}; exec \"$0\" \"$@\" {redirections}");
                 command.arg("-c").arg(script).arg(program);
                 command
             }
         };
+        if let Some(name) = self.name {
+            command.arg0(name);
+        }
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")

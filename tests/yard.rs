@@ -44,6 +44,16 @@ impl Yard {
         Some(Self::new())
     }
 
+    /// Makes a yard for a scenario in which the home directory is the root, unless ours is in the place of scp: it asks
+    /// the system where the home is.
+    pub fn not_in_place_of_scp() -> Option<Self> {
+        if Tested::chosen() == Tested::InPlaceOfScp {
+            tally::skipped("the account's home is not in the yard");
+            return None;
+        }
+        Some(Self::new())
+    }
+
     /// Makes a yard for a scenario about a program that may leave its directory, unless the one tested may not.
     pub fn in_place_of_scp() -> Option<Self> {
         if Tested::chosen() == Tested::Confined {
