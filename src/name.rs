@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 
 /// One component of a path: not empty, not `.` or `..`, without `/` and NUL.
 ///
@@ -24,24 +23,17 @@ impl FileName {
         self.0.as_bytes()
     }
 
+    /// Returns what the system calls take.
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+
     /// Tells whether a terminal or a log could be deceived by the name: it holds a control character (C0, DEL, C1),
     /// a line or paragraph separator, or a character that changes the direction of writing.
     pub fn could_deceive(&self) -> bool {
         self.as_bytes()
             .utf8_chunks()
             .any(|chunk| chunk.valid().chars().any(is_deceptive))
-    }
-}
-
-impl AsRef<OsStr> for FileName {
-    fn as_ref(&self) -> &OsStr {
-        &self.0
-    }
-}
-
-impl AsRef<Path> for FileName {
-    fn as_ref(&self) -> &Path {
-        Path::new(&self.0)
     }
 }
 
