@@ -59,6 +59,9 @@ impl Channel {
     /// # Errors
     /// The session ends: a line that is no record, or none at all.
     pub fn next_record(&mut self) -> Result<Option<Record>, Abort> {
+        let Some(first) = self.peek()? else { return Ok(None) };
+        // Its line may never end: dtylman's client answers each of our bytes with four, and waits for us to leave.
+        Record::begins_with(first)?;
         match self.line()? {
             None => Ok(None),
             Some(line) => Ok(Some(Record::parse(&line)?)),
@@ -212,12 +215,19 @@ impl Channel {
 
     /// Returns one byte, or `None` at the end of the stream.
     fn byte(&mut self) -> Result<Option<u8>, Abort> {
+        let byte = self.peek()?;
+        if byte.is_some() {
+            self.start = self.start.saturating_add(1);
+        }
+        Ok(byte)
+    }
+
+    /// Returns the next byte without taking it.
+    fn peek(&mut self) -> Result<Option<u8>, Abort> {
         if self.start == self.end && self.fill()? == 0 {
             return Ok(None);
         }
-        let byte = self.buffer.get(self.start).copied();
-        self.start = self.start.saturating_add(1);
-        Ok(byte)
+        Ok(self.buffer.get(self.start).copied())
     }
 
     /// Returns a line without its newline, or `None` at the end of the stream.

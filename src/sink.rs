@@ -6,11 +6,9 @@ use crate::audit::{self, Event};
 use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Upload};
 use crate::name::{ClientPath, FileName};
-use crate::refusal::{Cause, Refusal, Tally, Trail};
+use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
-
-use nix::errno::Errno;
 
 /// Directories that may be open inside each other; a deeper one is refused, and the transfer goes on.
 const DEPTH: usize = 256;
@@ -91,10 +89,7 @@ impl<'j> Sink<'j> {
         if store.kind == TargetKind::Directory {
             match &target {
                 Ok(Place::Directory(_)) => {}
-                Ok(Place::Name { dir, name, .. }) => {
-                    let errno = if dir.holds(name) { Errno::ENOTDIR } else { Errno::ENOENT };
-                    return Err(Abort::Refused(Refusal::new(&Trail::from_path(&path), errno)));
-                }
+                Ok(Place::Name { dir, name, .. }) => return Err(Abort::Refused(dir.lack_of(name))),
                 Err(refusal) => return Err(Abort::Refused(refusal.clone())),
             }
         }
@@ -137,10 +132,7 @@ impl<'j> Sink<'j> {
 
     fn begin(&self, name: Option<&FileName>, size: u64) -> Result<Result<Upload<'_>, Refusal>, Abort> {
         Ok(self.place(name)?.and_then(|(dir, name, spelling)| match spelling {
-            Insists::Yes => {
-                let errno = if dir.holds(&name) { Errno::ENOTDIR } else { Errno::ENOENT };
-                Err(Refusal::new(&dir.trail(&name), errno))
-            }
+            Insists::Yes => Err(dir.lack_of(&name)),
             Insists::No => dir.upload(&name, size),
         }))
     }

@@ -105,6 +105,18 @@ pub enum Violation {
 }
 
 impl Record {
+    /// Accepts the first byte of a record.
+    ///
+    /// # Errors
+    /// No record begins so.
+    pub fn begins_with(byte: u8) -> Result<(), Violation> {
+        if matches!(byte, b'C' | b'D' | b'E' | b'T' | 1 | 2) {
+            Ok(())
+        } else {
+            Err(Violation::UnknownRecord(byte))
+        }
+    }
+
     /// Reads a record from its line, the newline taken off.
     ///
     /// # Errors

@@ -130,9 +130,13 @@ impl<'j> Dir<'j> {
         fstat(&self.fd).map_or(Identity { device: 0, inode: 0 }, |stat| Identity::of(&stat))
     }
 
-    /// Tells whether the name is taken.
-    pub fn holds(&self, name: &FileName) -> bool {
-        matches!(look_at(&self.fd, name), Ok(Some(_)))
+    /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
+    pub fn lack_of(&self, name: &FileName) -> Refusal {
+        let errno = match look_at(&self.fd, name) {
+            Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
+            _ => Errno::ENOENT,
+        };
+        Refusal::new(&self.trail(name), errno)
     }
 
     /// Opens an entry to be sent.

@@ -157,6 +157,9 @@ impl Jail {
         if self.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
+        if ClientPath::new(route.as_slice()).last().is_some_and(|name| upload::is_temporary(&name)) {
+            return Err(Errno::ENOENT.into());
+        }
         let opened = self.look_up(&route, Entry::FLAGS);
         Entry::new(self, opened?, Some(route), trail)
     }
