@@ -4,6 +4,7 @@
 
 pub mod attr;
 pub mod name;
+pub mod pattern;
 pub mod request;
 pub mod words;
 
