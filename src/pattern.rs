@@ -201,9 +201,7 @@ impl Piece {
 type Range = (Symbol, Symbol);
 
 fn holds(ranges: &[Range], symbol: Symbol) -> bool {
-    ranges
-        .iter()
-        .any(|&(first, last)| first <= symbol && symbol <= last)
+    ranges.iter().any(|&(first, last)| first <= symbol && symbol <= last)
 }
 
 /// What a pattern compares: a character, or a byte that is part of none.
@@ -308,9 +306,7 @@ fn class(signs: &[Sign]) -> Option<(Vec<Range>, &[Sign])> {
     };
     let name: Option<String> = name.iter().map(|sign| sign.char()).collect();
     let ranges = name.map_or(&[][..], |name| class_ranges(&name));
-    let ranges = ranges
-        .iter()
-        .map(|&(from, to)| (Symbol::Char(from), Symbol::Char(to)));
+    let ranges = ranges.iter().map(|&(from, to)| (Symbol::Char(from), Symbol::Char(to)));
     Some((ranges.collect(), rest))
 }
 
@@ -475,12 +471,7 @@ mod tests {
         ] {
             assert_eq!(braces(&word(&bomb)), Err(TooMany));
         }
-        for plain in [
-            "{".repeat(250_000),
-            "{}".repeat(100_000),
-            "{a,".repeat(80_000),
-            ",}".repeat(100_000),
-        ] {
+        for plain in ["{".repeat(250_000), "{}".repeat(100_000), "{a,".repeat(80_000), ",}".repeat(100_000)] {
             assert_eq!(braces(&word(&plain)).unwrap().len(), 1);
         }
         assert_eq!(TooMany.to_string(), "the braces stand for too many names");
@@ -546,9 +537,7 @@ mod tests {
 
     #[test]
     fn letters_that_only_mean_themselves_are_no_pattern() {
-        for plain in [
-            "''", "a", r"\*", "'?'", "'[a]'", "[", "[a", "[]", "[!]", "[a']'", "]", "{a}", "~",
-        ] {
+        for plain in ["''", "a", r"\*", "'?'", "'[a]'", "[", "[a", "[]", "[!]", "[a']'", "]", "{a}", "~"] {
             assert_eq!(Pattern::new(&word(plain).0), None, "{plain}");
         }
         assert_eq!(Pattern::new(&word(&"*".repeat(PATTERN_MOST + 1)).0), None);
@@ -601,18 +590,12 @@ mod tests {
 
     #[test]
     fn a_tilde_is_the_home_only_when_it_stands_alone() {
-        for (home, rest) in [
-            ("~", "''"),
-            ("~/", "''"),
-            ("~/x", "x"),
-            ("~/*/x", "*/x"),
-            ("~//x", "x"),
-        ] {
+        for (home, rest) in [("~", "''"), ("~/", "''"), ("~/x", "x"), ("~/*/x", "*/x"), ("~//x", "x")] {
             assert_eq!(tilde(&word(home)), Some(word(rest)), "{home}");
         }
-        for plain in [
-            "''", "a", "a~", "/~", "~root", "~root/x", "~~", r"\~", r"\~/x", "'~/x'", "~'/x'", "./~",
-        ] {
+        for plain in
+            ["''", "a", "a~", "/~", "~root", "~root/x", "~~", r"\~", r"\~/x", "'~/x'", "~'/x'", "./~"]
+        {
             assert_eq!(tilde(&word(plain)), None, "{plain}");
         }
     }

@@ -3,9 +3,6 @@
 //! scp's letters are a list of what is allowed, never of what is not: every restricted shell that filtered was
 //! talked round by the next letter (CVE-2004-1161, CVE-2005-4533, CVE-2019-1000018).
 
-use std::error::Error;
-use std::fmt;
-
 use crate::words::Word;
 use std::error::Error;
 use std::fmt;
@@ -46,12 +43,6 @@ pub fn arguments(words: &[Word]) -> Result<Request, Usage> {
     options.request(rest)
 }
 
-/// What somebody is told who wants a shell.
-pub const NO_SHELL: &str = "there is no shell here; files are copied with scp";
-
-/// Bytes of a word that are shown in an error.
-const SHOWN: usize = 64;
-
 /// What the client asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Request {
@@ -59,6 +50,16 @@ pub enum Request {
     Fetch(Fetch),
     /// `scp -t`: store what the client sends.
     Store(Store),
+}
+
+impl Request {
+    /// Tells whether the client wants to be told what goes on.
+    pub fn chatter(&self) -> Chatter {
+        match self {
+            Self::Fetch(fetch) => fetch.chatter,
+            Self::Store(store) => store.chatter,
+        }
+    }
 }
 
 /// `scp -f`: be the source.
@@ -237,30 +238,13 @@ impl Options {
 
     /// Puts paths to the options.
     fn request(self, paths: &[Word]) -> Result<Request, Usage> {
-        let Self {
-            way,
-            depth,
-            keep,
-            kind,
-            chatter,
-        } = self;
+        let Self { way, depth, keep, kind, chatter } = self;
         let paths = paths.to_vec();
         match way {
             None => Err(Usage::Client),
             Some(Way::Fetch) if paths.is_empty() => Err(Usage::NoSource),
-            Some(Way::Fetch) => Ok(Request::Fetch(Fetch {
-                sources: paths,
-                depth,
-                keep,
-                chatter,
-            })),
-            Some(Way::Store) => Ok(Request::Store(Store {
-                targets: paths,
-                depth,
-                keep,
-                kind,
-                chatter,
-            })),
+            Some(Way::Fetch) => Ok(Request::Fetch(Fetch { sources: paths, depth, keep, chatter })),
+            Some(Way::Store) => Ok(Request::Store(Store { targets: paths, depth, keep, kind, chatter })),
         }
     }
 }
@@ -299,13 +283,7 @@ mod tests {
     /// Renders a request as what it does, its options in alphabetical order, and each path behind a bar.
     fn shown(request: &Request) -> String {
         let (mut shown, depth, keep, kind, chatter) = match request {
-            Request::Fetch(ask) => (
-                "fetch ".to_owned(),
-                ask.depth,
-                ask.keep,
-                TargetKind::Any,
-                ask.chatter,
-            ),
+            Request::Fetch(ask) => ("fetch ".to_owned(), ask.depth, ask.keep, TargetKind::Any, ask.chatter),
             Request::Store(ask) => ("store ".to_owned(), ask.depth, ask.keep, ask.kind, ask.chatter),
         };
         for (letter, said) in [
@@ -541,10 +519,7 @@ mod tests {
     fn each_refusal_is_one_short_sentence() {
         for (command, sentence) in [
             ("scp -tf d", "scp cannot store (-t) and send (-f) at once"),
-            (
-                "scp a h:b",
-                "only the server's half of scp is here, and it needs -t or -f",
-            ),
+            ("scp a h:b", "only the server's half of scp is here, and it needs -t or -f"),
             ("scp -t --rsh=x", "scp's server half has no option --rsh=x"),
             ("", "there is no shell here: files are copied with scp"),
             ("scp -f", "scp -f needs the path of a file to send"),
@@ -553,10 +528,7 @@ mod tests {
             ("scp -S x", "scp's option -S is not allowed here"),
             ("scp -'\n'", r"scp's option -\n is not allowed here"),
             ("scp -tl x", "scp's option -l needs a number"),
-            (
-                "sftp-server",
-                "this account takes the SCP protocol only: scp -O selects it",
-            ),
+            ("sftp-server", "this account takes the SCP protocol only: scp -O selects it"),
         ] {
             assert_eq!(ask(command).unwrap_err().to_string(), sentence, "{command}");
         }
@@ -588,11 +560,7 @@ mod tests {
         };
         let mut accepted = 0;
         for round in 0..100_000 {
-            let mut command = if round % 4 == 0 {
-                Vec::new()
-            } else {
-                b"scp ".to_vec()
-            };
+            let mut command = if round % 4 == 0 { Vec::new() } else { b"scp ".to_vec() };
             for _ in 0..random(16) {
                 match random(32) {
                     0 => command.push(u8::try_from(random(256)).unwrap()),
@@ -633,16 +601,8 @@ mod tests {
                 },
             };
             is_rate = rate == Some("");
-            assert!(
-                letters
-                    .chars()
-                    .all(|letter| "-tfrpdvqCBT12346OsA".contains(letter)),
-                "{option}"
-            );
-            assert!(
-                rate.is_none_or(|rate| rate.chars().all(|digit| digit.is_ascii_digit())),
-                "{option}"
-            );
+            assert!(letters.chars().all(|letter| "-tfrpdvqCBT12346OsA".contains(letter)), "{option}");
+            assert!(rate.is_none_or(|rate| rate.chars().all(|digit| digit.is_ascii_digit())), "{option}");
         }
         assert!(!is_rate);
     }
