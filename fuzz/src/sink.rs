@@ -25,8 +25,11 @@ const MEMORY: usize = 24 * 1024 * 1024;
 const UMASK: u32 = 0o022;
 
 /// A command line, a newline and what the client says; or the steps of a conversation.
+///
+/// Before the command line there may be a line with what the administrator says: `# off home limit=5`.
 pub fn run(data: &[u8]) {
-    let session = if data.starts_with(b"scp ") { Session::spelled(data) } else { Session::made_up(data) };
+    let is_spelled = data.starts_with(b"scp ") || data.starts_with(b"# ");
+    let session = if is_spelled { Session::spelled(data) } else { Session::made_up(data) };
     if let Some(session) = session {
         yard::with(|yard| session.play(yard));
     }
@@ -224,13 +227,18 @@ const NAMES: &[&[u8]] = &[
 ];
 
 impl Session {
-    /// The first line is the command, the rest is what the client says.
+    /// Perhaps a line of the administrator's; the command; the rest is what the client says.
     fn spelled(data: &[u8]) -> Option<Self> {
-        let at = data.iter().position(|&byte| byte == b'\n')?;
+        let first_line = |data: &'_ [u8]| data.iter().position(|&byte| byte == b'\n');
+        let (policy, data) = match data.strip_prefix(b"# ") {
+            Some(rest) => rest.split_at_checked(first_line(rest)? + 1)?,
+            None => (&b""[..], data),
+        };
+        let at = first_line(data)?;
         let Request::Store(mut store) = request::parse(&split(&data[..at]).ok()?).ok()? else { return None };
         // Its lines on the screen would only slow us down.
         store.chatter = Chatter::Quiet;
-        Some(Self {
+        let mut session = Self {
             store,
             rights: Rights::default(),
             storage: Storage { umask: Some(UMASK), ..Storage::default() },
@@ -240,7 +248,24 @@ impl Session {
             said: data[at + 1..].to_vec(),
             pieces: vec![],
             hears: None,
-        })
+        };
+        for word in std::str::from_utf8(policy).ok()?.split_whitespace() {
+            match word.split_once('=') {
+                None if word == "always" => session.storage.replacement = Replacement::Always,
+                None if word == "home" => session.home = true,
+                None if word == "host" => session.confined = false,
+                None if word == "new" => session.rights.replacing = Leave::Withheld,
+                None if word == "off" => session.storage.replacement = Replacement::Off,
+                None if word == "sync" => session.storage.sync = Sync::File,
+                Some(("hears", bytes)) => session.hears = Some(bytes.parse::<u16>().ok()?.into()),
+                Some(("limit", bytes)) => session.rights.file_size = Some(bytes.parse().ok()?),
+                Some(("pieces", length)) => session.pieces = vec![length.parse().ok()?; 15],
+                _ => return None,
+            }
+        }
+        let is_safe =
+            |word: &Word| TARGETS[..HOST_TARGETS].iter().any(|safe| *word == Word::literal(safe.as_bytes()));
+        (session.confined || session.store.targets.iter().all(is_safe)).then_some(session)
     }
 
     fn made_up(data: &[u8]) -> Option<Self> {
@@ -290,7 +315,7 @@ impl Session {
             storage,
             confined,
             home: plan.home,
-            spelled_root: matches!(plan.target, Target::Spelled(_)),
+            spelled_root: confined && matches!(plan.target, Target::Spelled(_)),
             said,
             pieces: plan.pieces.0,
             hears: plan.hears.map(usize::from),
@@ -440,7 +465,6 @@ impl Session {
             ended
         });
         yard.check();
-        yard.check_is_tidy();
         let deaf = ears.most.is_some();
         let heard = ears.heard();
         let model = Model {
@@ -484,6 +508,10 @@ impl Heard<'_> {
             }
             1 => {
                 let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+                    if self.deaf {
+                        self.left = b"";
+                        return None;
+                    }
                     panic!("an answer without an end: {}", rest.escape_ascii());
                 };
                 let text = String::from_utf8(rest[..end].to_vec()).unwrap();
@@ -533,7 +561,7 @@ const OUT_OF_STEP: Result<End, Lost> = Ok(End::Abort { has_words: true });
 
 impl Model<'_> {
     fn check(mut self, yard: &Yard, ended: &Result<Tally, Abort>) {
-        let Ok(end) = self.converse() else { return };
+        let Ok(end) = self.converse() else { return yard.check_is_tidy() };
         while let Some(level) = self.levels.pop() {
             self.finish(&level);
         }
@@ -555,6 +583,8 @@ impl Model<'_> {
         assert!(self.heard.left.is_empty(), "more was said: {}", self.heard.left.escape_ascii());
         if self.known {
             self.tree.compare(yard.root());
+        } else {
+            yard.check_is_tidy();
         }
     }
 
