@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, Hasher};
 use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
@@ -25,6 +26,9 @@ const PREFIX: &str = ".scp-";
 
 /// How often a random name is tried that turns out to be taken.
 const TRIES: usize = 16;
+
+/// Seconds after which a file of our form is nobody else's: a day.
+const OLD: u64 = 24 * 60 * 60;
 
 /// Entries of a directory that are looked at for stale temporaries: a session does not begin by reading a million.
 const LOOKED_AT: usize = 4096;
@@ -88,8 +92,13 @@ fn remove_if_stale(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A file of ours has the mode that we made it with. One that was killed between getting its final mode and its name has
+/// another, as somebody else's file of that name would have: it has to be old as well.
 fn is_ours(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFREG && stat.st_uid == geteuid().as_raw()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let age = now.saturating_sub(u64::try_from(stat.st_mtime).unwrap_or(u64::MAX));
+    let untouched = stat.st_mode & 0o7777 == 0o600;
+    kind(stat) == SFlag::S_IFREG && stat.st_uid == geteuid().as_raw() && (untouched || age > OLD)
 }
 
 /// Makes up a name of the form `.scp-0123456789abcdef`. The standard library's hash keys come from the system's random
