@@ -482,19 +482,32 @@ fn asked_for_nothing_the_source_sends_nothing() {
 
 // covers: security SQ-20, peers 133
 #[test]
-fn a_temporary_of_ours_is_neither_sent_nor_listed() {
+fn a_temporary_of_ours_is_not_listed() {
     let Some(yard) = Yard::confined() else { return };
-    let name = ".scp-0123456789abcdef";
-    yard.dir("d").file(format!("d/{name}"), "half").file("d/a", "1");
-    let path = format!("d/{name}");
-    let mut peer = Peer::source(&yard, "-r", [path.as_str(), "d"]);
+    let name = "d/.scp-0123456789abcdef";
+    yard.dir("d").file(name, "half").file("d/a", "1");
+    let mut peer = Peer::source(&yard, "-r", ["d"]);
     peer.says_ok()
-        .hears_that(&format!("{path}: No such file or directory"));
-    peer.hears_record("D0755 0 d")
+        .hears_record("D0755 0 d")
         .says_ok()
-        .hears_file("C0644 1 a", "1")
-        .hears_record("E")
-        .says_ok()
+        .hears_file("C0644 1 a", "1");
+    peer.hears_record("E").says_ok().sees_exit(0);
+    let mut peer = Peer::asks(&yard, "scp -f d/.scp*");
+    peer.says_ok()
+        .hears_that("d/.scp*: No such file or directory")
         .sees_exit(1);
-    std::fs::remove_file(yard.path(path)).unwrap();
+    std::fs::remove_file(yard.path(name)).unwrap();
+}
+
+// covers: security SQ-20, security PT-25
+#[test]
+fn a_temporary_of_ours_is_not_sent_to_one_who_knows_its_name() {
+    let Some(yard) = Yard::confined() else { return };
+    let name = "d/.scp-0123456789abcdef";
+    yard.dir("d").file(name, "half");
+    let mut peer = Peer::source(&yard, "", [name]);
+    peer.says_ok()
+        .hears_that(&format!("{name}: No such file or directory"))
+        .sees_exit(1);
+    std::fs::remove_file(yard.path(name)).unwrap();
 }

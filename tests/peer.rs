@@ -108,6 +108,8 @@ impl Peer {
     pub fn stops_listening(&mut self) -> &mut Self {
         self.note("stops listening", b"");
         self.ears = None;
+        self.unheard.clear();
+        self.pieces.clear();
         self
     }
 
