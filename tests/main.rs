@@ -25,6 +25,8 @@ mod yard;
 
 // -- the scenarios --
 
+/// What clients send, byte for byte: those that cannot be run in a test are played here.
+mod clients_replayed;
 /// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`; and the environment around it.
 mod command_line;
 /// Records that are wrong in their form or in their place.
@@ -33,10 +35,14 @@ mod disorder;
 mod download;
 /// The root: what leads out of it, and special files in it.
 mod escape;
+/// The program's rooms and what each may know: imports go down, never up, never in a circle.
+mod floors;
 /// Patterns, braces and `~` in the client's command line, which no shell has seen.
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// Memory is flat: it does not grow with the number of files, nor with a size that somebody claims.
+mod memory;
 /// Permission bits and times: what is kept, what is never set.
 mod modes_and_times;
 /// Directories and what is in them, both ways.

@@ -256,6 +256,12 @@ impl Peer {
         self
     }
 
+    /// Hears so many bytes, whatever they are.
+    #[track_caller]
+    pub fn hears_count(&mut self, count: usize) -> Vec<u8> {
+        self.hears(count, "so many bytes")
+    }
+
     /// Hears everything until the program closes its stdout.
     #[track_caller]
     pub fn hears_the_rest(&mut self) -> Vec<u8> {
