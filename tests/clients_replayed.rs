@@ -155,7 +155,6 @@ fn ssh_net_before_2017_names_its_file_in_the_command_only() {
     let mut peer = Peer::asks(&yard, "scp -t \"d/f\"");
     peer.hears_ok().says_record("C0644 3 ");
     if yard.openssh("takes an empty name for an error even where the name is not used") {
-        peer;
         assert!(peer.hears_refusal().starts_with("error: unexpected filename: "));
         peer.sees_exit(1);
         return;

@@ -41,6 +41,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.
+mod meanwhile;
 /// Memory is flat: it does not grow with the number of files, nor with a size that somebody claims.
 mod memory;
 /// Permission bits and times: what is kept, what is never set.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::pipe2;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, pipe2};
 
 use crate::server::Packets;
 
@@ -110,6 +111,13 @@ impl Peer {
         self.ears = None;
         self.unheard.clear();
         self.pieces.clear();
+        self
+    }
+
+    /// Sends the program a signal.
+    pub fn signals(&mut self, signal: Signal) -> &mut Self {
+        self.note("signals", signal.as_str().as_bytes());
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("the child is there, or not waited for");
         self
     }
 

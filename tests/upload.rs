@@ -108,11 +108,15 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 // covers: peers 7, peers 21, peers 22, clients 2.8, security CR-08, security CR-09, security CR-31, security CR-33
-// covers: security CR-34, peers 53, peers 60, peers H-i, peers 109
+// covers: security CR-34, security PT-23, peers 53, peers 60, peers H-i, peers 109
 #[test]
 fn a_name_is_taken_byte_for_byte() {
     let longest = [b'x'; 255];
-    let names: [&[u8]; 24] = [
+    let names: [&[u8]; 28] = [
+        "é".as_bytes(),
+        "e\u{301}".as_bytes(),
+        b"name",
+        b"NAME",
         b"...",
         b"..a",
         b" a",
@@ -179,7 +183,7 @@ fn of_two_files_with_one_name_the_last_is_kept() {
     yard.has("d/a", "2nd");
 }
 
-// covers: peers 36, clients 3.10, clients 2.14, peers 142
+// covers: peers 36, clients 3.10, clients 2.14
 #[test]
 fn a_file_for_a_directory_that_is_not_there_is_refused_with_its_header() {
     let yard = Yard::new();
