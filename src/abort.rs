@@ -5,6 +5,7 @@ use std::io;
 
 use crate::policy::Denied;
 use crate::refusal::{Cause, Refusal};
+use crate::sandbox::Missing;
 use crate::wire::{Complaint, Violation, escape};
 
 /// The session is over; nothing after this can be answered.
@@ -22,6 +23,8 @@ pub enum Abort {
     Refused(Refusal),
     /// A signal asked us to stop.
     Stopped,
+    /// The administrator requires a layer of the sandbox that this kernel does not have.
+    Unprotected(Missing),
     /// The root cannot be opened.
     Unavailable(io::Error),
     /// What was stored could not be made durable.
@@ -38,6 +41,8 @@ impl Abort {
             Self::AmbiguousTarget => Some(Complaint::plain("ambiguous target")),
             Self::Denied(denied) => Some(Complaint::plain(denied.to_string())),
             Self::Refused(refusal) => Some(Complaint::about(&refusal.what, &refusal.why)),
+            // What the kernel lacks is for the log, not for the client.
+            Self::Unprotected(_) => Some(Complaint::plain("this server is not protected as it has to be")),
             Self::Unavailable(_) | Self::Unsettled(_) => Some(Complaint::plain(self.to_string())),
             Self::Violation(violation) => Some(Complaint::plain(violation.to_string())),
             Self::GivenUp | Self::Lost | Self::Stopped => None,
@@ -54,11 +59,10 @@ impl fmt::Display for Abort {
             Self::Lost => f.write_str("the client is gone"),
             Self::Refused(refusal) => write!(f, "{}: {}", escape(&refusal.what), refusal.why),
             Self::Stopped => f.write_str("stopped by a signal"),
-            Self::Unavailable(error) => write!(
-                f,
-                "the directory of this account cannot be used: {}",
-                reason(error)
-            ),
+            Self::Unprotected(missing) => missing.fmt(f),
+            Self::Unavailable(error) => {
+                write!(f, "the directory of this account cannot be used: {}", reason(error))
+            }
             Self::Unsettled(error) => write!(f, "the files could not be made durable: {}", reason(error)),
             Self::Violation(violation) => violation.fmt(f),
         }

@@ -15,6 +15,7 @@ use crate::abort::Abort;
 use crate::jail::Arrival;
 use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::Chatter;
+use crate::sandbox::Missing;
 use crate::wire::{self, escape};
 
 /// Bytes of a name in a line; a longer one is cut, so that one event stays one datagram.
@@ -49,6 +50,8 @@ pub enum Event<'a> {
         /// Bytes of contents.
         bytes: u64,
     },
+    /// The kernel does not enforce a layer of the sandbox.
+    Unprotected(&'a Missing),
     /// A file was stored, whole, and has its name.
     Stored {
         /// Which.
@@ -74,7 +77,9 @@ pub enum Destination {
 /// Writes an event to the administrator's log, if there is one.
 pub fn record(event: &Event<'_>) {
     match event {
-        Event::Aborted(_) | Event::Refused(_) | Event::Rejected(_) => log::warn!("{event}"),
+        Event::Aborted(_) | Event::Refused(_) | Event::Rejected(_) | Event::Unprotected(_) => {
+            log::warn!("{event}")
+        }
         _ => log::info!("{event}"),
     }
 }
@@ -103,12 +108,7 @@ pub fn open(destination: Option<&Destination>, chatter: Chatter, who: String) {
         (None, None) => LevelFilter::Off,
     };
     // A second call finds the first one's logger: there is one session in a process, but several in a test.
-    if log::set_boxed_logger(Box::new(Desk {
-        administrator,
-        screen,
-    }))
-    .is_ok()
-    {
+    if log::set_boxed_logger(Box::new(Desk { administrator, screen })).is_ok() {
         log::set_max_level(level);
     }
 }
@@ -137,28 +137,15 @@ impl Log for Desk {
 
 fn open_log(destination: &Destination, who: String) -> io::Result<Box<dyn Log>> {
     match destination {
-        Destination::File(path) => Ok(Box::new(dated_lines(
-            Target::Pipe(Box::new(append_to(path)?)),
-            who,
-        ))),
+        Destination::File(path) => Ok(Box::new(dated_lines(Target::Pipe(Box::new(append_to(path)?)), who))),
         Destination::Stderr => Ok(Box::new(dated_lines(Target::Stderr, who))),
-        Destination::Syslog => Ok(Box::new(Prefixed {
-            log: BasicLogger::new(syslog()?),
-            who,
-        })),
+        Destination::Syslog => Ok(Box::new(Prefixed { log: BasicLogger::new(syslog()?), who })),
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the administrator's path, not the client's"
-)]
+#[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
 fn append_to(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Connects to the system's log. Never waits for it: a line that it has no room for is lost, not the transfer.
@@ -176,9 +163,7 @@ fn syslog() -> io::Result<syslog::Logger<LoggerBackend, Formatter3164>> {
 }
 
 fn plain_lines(target: Target) -> Logger {
-    builder(target)
-        .format(|line, record| writeln!(line, "{}", record.args()))
-        .build()
+    builder(target).format(|line, record| writeln!(line, "{}", record.args())).build()
 }
 
 fn dated_lines(target: Target, who: String) -> Logger {
@@ -195,10 +180,7 @@ fn dated_lines(target: Target, who: String) -> Logger {
 /// Reads no environment variable (RUST_LOG would be the client's to set) and asks no terminal for its colours.
 fn builder(target: Target) -> Builder {
     let mut builder = Builder::new();
-    builder
-        .filter_level(LevelFilter::Debug)
-        .write_style(WriteStyle::Never)
-        .target(target);
+    builder.filter_level(LevelFilter::Debug).write_style(WriteStyle::Never).target(target);
     builder
 }
 
@@ -216,10 +198,7 @@ impl Log for Prefixed {
     fn log(&self, record: &LogRecord<'_>) {
         let Self { log, who } = self;
         log.log(
-            &LogRecord::builder()
-                .level(record.level())
-                .args(format_args!("{who} {}", record.args()))
-                .build(),
+            &LogRecord::builder().level(record.level()).args(format_args!("{who} {}", record.args())).build(),
         );
     }
 
@@ -237,39 +216,22 @@ impl fmt::Display for Event<'_> {
             }
             Self::Entered(what, Arrival::Made) => write!(f, "event=mkdir path={}", quoted(what.as_bytes())),
             Self::Entered(what, Arrival::Found) => write!(f, "event=enter path={}", quoted(what.as_bytes())),
-            Self::Refused(Refusal {
-                what,
-                why: Cause::Outside(errno),
-            }) => {
-                write!(
-                    f,
-                    "event=security path={} reason=\"outside the root ({errno:?})\"",
-                    quoted(what)
-                )
+            Self::Refused(Refusal { what, why: Cause::Outside(errno) }) => {
+                write!(f, "event=security path={} reason=\"outside the root ({errno:?})\"", quoted(what))
             }
             Self::Refused(Refusal { what, why }) => {
-                write!(
-                    f,
-                    "event=refuse path={} reason={}",
-                    quoted(what),
-                    quoted(why.to_string().as_bytes())
-                )
+                write!(f, "event=refuse path={} reason={}", quoted(what), quoted(why.to_string().as_bytes()))
             }
             Self::Rejected(why) => write!(f, "event=reject reason={}", quoted(why.to_string().as_bytes())),
+            Self::Unprotected(Missing { layer, why }) => {
+                write!(f, "event=sandbox layer={layer} state=missing reason={}", quoted(why.as_bytes()))
+            }
             Self::Sent { what, bytes } => {
                 write!(f, "event=send path={} bytes={bytes}", quoted(what.as_bytes()))
             }
-            Self::Stored {
-                what,
-                bytes,
-                replaced,
-            } => {
+            Self::Stored { what, bytes, replaced } => {
                 let replaced = if *replaced { "yes" } else { "no" };
-                write!(
-                    f,
-                    "event=store path={} bytes={bytes} replaced={replaced}",
-                    quoted(what.as_bytes())
-                )
+                write!(f, "event=store path={} bytes={bytes} replaced={replaced}", quoted(what.as_bytes()))
             }
         }
     }
@@ -292,11 +254,8 @@ mod tests {
     #[test]
     fn an_event_is_one_line_whatever_the_client_wrote() {
         let name = b"x\nNov 25 sshd: Accepted\r\x1b]0;t\x07\xc2\x9b\xe2\x80\xae \"q\" \\ \xff";
-        let line = Event::Stored {
-            what: &Trail::from_path(&ClientPath::new(&name[..])),
-            bytes: 3,
-            replaced: true,
-        };
+        let line =
+            Event::Stored { what: &Trail::from_path(&ClientPath::new(&name[..])), bytes: 3, replaced: true };
         assert_eq!(
             line.to_string(),
             r#"event=store path="x\nNov 25 sshd: Accepted\r\x1b]0;t\x07\u{9b}\u{202e} \"q\" \\ \xff" bytes=3 replaced=yes"#
@@ -304,14 +263,8 @@ mod tests {
         let long = vec![b'a'; 4096];
         assert!(Event::Complained(&long).to_string().len() < 1100);
 
-        let outside = Refusal {
-            what: b"../x".to_vec(),
-            why: Cause::Outside(Errno::EXDEV),
-        };
+        let outside = Refusal { what: b"../x".to_vec(), why: Cause::Outside(Errno::EXDEV) };
         let line = Event::Refused(&outside).to_string();
-        assert_eq!(
-            line,
-            r#"event=security path="../x" reason="outside the root (EXDEV)""#
-        );
+        assert_eq!(line, r#"event=security path="../x" reason="outside the root (EXDEV)""#);
     }
 }

@@ -13,6 +13,7 @@ pub mod pattern;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod sandbox;
 pub mod signals;
 pub mod sink;
 pub mod source;
@@ -23,6 +24,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,19 +32,20 @@ use std::process::ExitCode;
 use nix::unistd::{User, getuid};
 
 use abort::Abort;
-use audit::Event;
+use audit::{Destination, Event};
 use channel::Channel;
 use jail::Jail;
-use options::{Entry, Options};
-use policy::{Account, Config};
+use options::{Entry, Options, Order};
+use policy::{Account, Config, Sandbox};
 use refusal::Tally;
 use request::{Chatter, Request};
+use sandbox::Direction;
 use signals::Signals;
 use words::Word;
 
 /// Serves one request and returns the exit status: 0 or 1, never anything else.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match invocation(arguments).and_then(|options| serve(&options)) {
+    match invocation(arguments).and_then(obey) {
         Ok(Tally { refused: 0, .. }) => ExitCode::SUCCESS,
         Ok(_) | Err(Told::Abort) => ExitCode::FAILURE,
         Err(Told::Help) => ExitCode::SUCCESS,
@@ -62,6 +65,13 @@ enum Told {
     Help,
     /// One sentence is to be said on stderr.
     Usage(String),
+}
+
+fn obey(order: Order) -> Result<Tally, Told> {
+    match order {
+        Order::Report => report(),
+        Order::Serve(options) => serve(&options),
+    }
 }
 
 /// One invocation from the request to the last answer.
@@ -84,7 +94,7 @@ fn serve(options: &Options) -> Result<Tally, Told> {
     let signals = Signals::block().map_err(usage)?;
     let (input, output) = channel::standard_streams().map_err(usage)?;
     let mut channel = Channel::new(input, output, Some(signals));
-    match converse(&options.config, &account, &request, &mut channel) {
+    match converse(options, &account, &request, &mut channel) {
         Ok(tally) => {
             audit::record(&Event::Ended(&tally));
             Ok(tally)
@@ -102,13 +112,24 @@ fn serve(options: &Options) -> Result<Tally, Told> {
 
 /// Decides, opens the jail, gives up what is not needed, and only then listens to the peer.
 fn converse(
-    config: &Config,
+    options: &Options,
     account: &Account,
     request: &Request,
     channel: &mut Channel,
 ) -> Result<Tally, Abort> {
-    let grant = policy::decide(config, account, request).map_err(Abort::Denied)?;
+    let grant = policy::decide(&options.config, account, request).map_err(Abort::Denied)?;
+    // The kernel's limit on files would hold for a log that is a file as well.
+    let log_is_file = matches!(options.log, Some(Destination::File(_)));
+    let (demand, file_size) = (grant.sandbox, grant.rights.file_size.filter(|_| !log_is_file));
     let jail = Jail::open(grant).map_err(Abort::Unavailable)?;
+    let direction = match request {
+        Request::Fetch(_) => Direction::Sending,
+        Request::Store(_) => Direction::Storing,
+    };
+    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
+    let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
+    layers.missing().for_each(|missing| audit::record(&Event::Unprotected(missing)));
+    // Only now is the peer listened to.
     let tally = match request {
         Request::Fetch(fetch) => source::run(fetch, &jail, channel)?,
         Request::Store(store) => sink::run(store, &jail, channel)?,
@@ -117,8 +138,18 @@ fn converse(
     Ok(tally)
 }
 
+/// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.
+fn report() -> Result<Tally, Told> {
+    let everywhere = policy::Grant::default();
+    let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
+    let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
+    write!(io::stdout(), "{layers}").map_err(usage)?;
+    let refused = if layers.missing().next().is_none() { 0 } else { 1 };
+    Ok(Tally { copied: 0, refused })
+}
+
 /// Reads our own command line. Called by the name scp, there is none: every word is the client's.
-fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, Told> {
+fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, Told> {
     let program = arguments.next().unwrap_or_default();
     if program.is_empty() || program.as_bytes().starts_with(b"-") {
         // An empty argv, or an interactive login: sshd puts a dash before the shell's name.
@@ -126,21 +157,11 @@ fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, 
     }
     if Path::new(&program).file_name() == Some(OsStr::new("scp")) {
         let entry = Entry::Arguments(arguments.collect());
-        return Ok(Options {
-            config: Config::default(),
-            log: None,
-            entry,
-        });
+        return Ok(Order::Serve(Options { config: Config::default(), log: None, entry }));
     }
     options::parse(arguments).map_err(|error| {
         if error.use_stderr() {
-            return usage(
-                error
-                    .render()
-                    .to_string()
-                    .trim_start_matches("error: ")
-                    .trim_end(),
-            );
+            return usage(error.render().to_string().trim_start_matches("error: ").trim_end());
         }
         let _ = error.print();
         Told::Help
@@ -184,21 +205,10 @@ fn account() -> Account {
 
 /// Says who the session is for, as far as sshd tells us.
 fn who(account: &Account) -> String {
-    let name = account
-        .name
-        .clone()
-        .unwrap_or_else(|| account.uid.to_string().into());
+    let name = account.name.clone().unwrap_or_else(|| account.uid.to_string().into());
     let address = env::var_os("SSH_CONNECTION").unwrap_or_default();
-    let address = address
-        .as_bytes()
-        .split(|&byte| byte == b' ')
-        .next()
-        .unwrap_or_default();
-    format!(
-        "user={} from={}",
-        audit::quoted(name.as_bytes()),
-        audit::quoted(address)
-    )
+    let address = address.as_bytes().split(|&byte| byte == b' ').next().unwrap_or_default();
+    format!("user={} from={}", audit::quoted(name.as_bytes()), audit::quoted(address))
 }
 
 fn usage(why: impl Display) -> Told {

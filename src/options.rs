@@ -7,9 +7,18 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::audit::Destination;
-use crate::policy::{Config, Leave, Replacement, Rights, Storage, Sync};
+use crate::policy::{Config, Leave, Replacement, Rights, Sandbox, Storage, Sync};
 
 /// A command line of ours, understood.
+#[derive(Debug)]
+pub enum Order {
+    /// Say what the kernel can enforce.
+    Report,
+    /// Serve a request.
+    Serve(Options),
+}
+
+/// How a request is to be served.
 #[derive(Debug)]
 pub struct Options {
     /// What the administrator says.
@@ -35,17 +44,18 @@ pub enum Entry {
 ///
 /// # Errors
 /// It is wrong, or asks for help: clap knows what to print, and where.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Options, clap::Error> {
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
     let name = OsString::from(env!("CARGO_PKG_NAME"));
     let line = Line::try_parse_from(std::iter::once(name).chain(arguments))?;
     // clap takes a mistyped option for the request's first word; the request has no long options.
-    if let Some(first) = line
-        .request
-        .first()
-        .filter(|word| word.len() > 2 && word.as_bytes().starts_with(b"--"))
+    if let Some(first) =
+        line.request.first().filter(|word| word.len() > 2 && word.as_bytes().starts_with(b"--"))
     {
         let text = format!("unexpected argument '{}' found", first.as_bytes().escape_ascii());
         return Err(Line::command().error(ErrorKind::UnknownArgument, text));
+    }
+    if line.sandbox_report {
+        return Ok(Order::Report);
     }
     let leave = |withheld| if withheld { Leave::Withheld } else { Leave::Given };
     let rights = Rights {
@@ -54,25 +64,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Options, clap:
         replacing: leave(line.no_overwrite),
         file_size: line.max_file_size,
     };
-    let storage = Storage {
-        umask: line.umask,
-        replacement: line.atomic.into(),
-        sync: line.sync.into(),
-    };
+    let storage = Storage { umask: line.umask, replacement: line.atomic.into(), sync: line.sync.into() };
     let entry = match line.command {
         Some(command) => Entry::Command(command),
         None if line.request.is_empty() => Entry::Environment,
         None => Entry::Arguments(line.request),
     };
-    Ok(Options {
-        config: Config {
-            root: line.root,
-            rights,
-            storage,
-        },
-        log: line.log.map(destination),
-        entry,
-    })
+    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into() };
+    Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
 }
 
 /// Serve the server's half of scp, inside one directory.
@@ -128,6 +127,14 @@ struct Line {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     sync: Durable,
 
+    /// Let the kernel confine the process too: all layers or no service, as far as it can, or not
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    sandbox: Demand,
+
+    /// Say which layers of the sandbox work here, and exit
+    #[arg(long, conflicts_with_all = ["command", "request"])]
+    sandbox_report: bool,
+
     /// Log events: syslog, stderr, or a file's path
     #[arg(long, value_name = "WHERE")]
     log: Option<OsString>,
@@ -155,6 +162,24 @@ enum Durable {
     None,
     File,
     Session,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Demand {
+    Off,
+    Require,
+    #[default]
+    Try,
+}
+
+impl From<Demand> for Sandbox {
+    fn from(demand: Demand) -> Self {
+        match demand {
+            Demand::Off => Self::Off,
+            Demand::Require => Self::Require,
+            Demand::Try => Self::Try,
+        }
+    }
 }
 
 impl From<Atomic> for Replacement {
@@ -195,18 +220,15 @@ fn size(text: &str) -> Result<u64, String> {
         (end, 't' | 'T') => (text.get(..end), 40),
         _ => (Some(text), 0),
     };
-    let digits = digits
-        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .ok_or_else(wrong)?;
+    let digits =
+        digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(wrong)?;
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     number.checked_mul(1_u64 << shift).ok_or_else(wrong)
 }
 
 fn octal(text: &str) -> Result<u32, String> {
     let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-    let value = u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|&value| digits && value <= 0o777);
+    let value = u32::from_str_radix(text, 8).ok().filter(|&value| digits && value <= 0o777);
     value.ok_or_else(|| "three octal digits are meant, such as 027".to_owned())
 }
 
@@ -214,8 +236,15 @@ fn octal(text: &str) -> Result<u32, String> {
 mod tests {
     use super::*;
 
+    fn read_words(words: &[&str]) -> Result<Options, clap::Error> {
+        match parse(words.iter().map(OsString::from))? {
+            Order::Serve(options) => Ok(options),
+            Order::Report => panic!("a report is asked for"),
+        }
+    }
+
     fn read(line: &str) -> Result<Options, clap::Error> {
-        parse(line.split_whitespace().map(OsString::from))
+        read_words(&line.split_whitespace().collect::<Vec<_>>())
     }
 
     fn words(line: &str) -> Vec<OsString> {
@@ -224,15 +253,8 @@ mod tests {
 
     #[test]
     fn the_request_begins_at_the_first_letter_of_scp_and_is_left_alone() {
-        for request in [
-            "-t x",
-            "-r -t -- -x",
-            "-f --root /etc",
-            "-t -- --",
-            "-vrpt --log",
-            "-f -",
-            "-t -c x",
-        ] {
+        for request in ["-t x", "-r -t -- -x", "-f --root /etc", "-t -- --", "-vrpt --log", "-f -", "-t -c x"]
+        {
             let options = read(&format!("--root /srv/%u --no-overwrite {request}")).unwrap();
             assert_eq!(options.entry, Entry::Arguments(words(request)), "{request}");
             assert_eq!(options.config.root, Some("/srv/%u".into()));
@@ -244,12 +266,8 @@ mod tests {
         assert_eq!(read("--root /x").unwrap().entry, Entry::Environment);
         assert_eq!(read("").unwrap().entry, Entry::Environment);
         assert_eq!(read("-c scp").unwrap().entry, Entry::Command("scp".into()));
-        let command = parse(
-            ["--root", "/x", "-c", "scp -t --root=/"]
-                .into_iter()
-                .map(OsString::from),
-        )
-        .unwrap();
+        let command =
+            parse(["--root", "/x", "-c", "scp -t --root=/"].into_iter().map(OsString::from)).unwrap();
         assert_eq!(command.entry, Entry::Command("scp -t --root=/".into()));
         assert_eq!(command.config.root, Some("/x".into()));
     }

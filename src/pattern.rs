@@ -323,9 +323,7 @@ fn class(signs: &[Sign]) -> Option<(Vec<(Symbol, Symbol)>, &[Sign])> {
     };
     let name: Option<String> = name.iter().map(|sign| sign.char()).collect();
     let ranges = name.map_or(&[][..], |name| class_ranges(&name));
-    let ranges = ranges
-        .iter()
-        .map(|&(from, to)| (Symbol::Char(from), Symbol::Char(to)));
+    let ranges = ranges.iter().map(|&(from, to)| (Symbol::Char(from), Symbol::Char(to)));
     Some((ranges.collect(), rest))
 }
 
@@ -477,10 +475,7 @@ mod tests {
 
     #[test]
     fn braces_that_stand_for_too_much_are_refused_at_once() {
-        assert_eq!(
-            braces(&word(&"{a,b}".repeat(12))).unwrap().len(),
-            BRACED_WORDS_MOST
-        );
+        assert_eq!(braces(&word(&"{a,b}".repeat(12))).unwrap().len(), BRACED_WORDS_MOST);
         for bomb in [
             "{a,b}".repeat(13),
             "{a,b}".repeat(1000),
@@ -492,12 +487,7 @@ mod tests {
         ] {
             assert_eq!(braces(&word(&bomb)), Err(TooMany));
         }
-        for plain in [
-            "{".repeat(250_000),
-            "{}".repeat(100_000),
-            "{a,".repeat(80_000),
-            ",}".repeat(100_000),
-        ] {
+        for plain in ["{".repeat(250_000), "{}".repeat(100_000), "{a,".repeat(80_000), ",}".repeat(100_000)] {
             assert_eq!(braces(&word(&plain)).unwrap().len(), 1);
         }
         assert_eq!(TooMany.to_string(), "the braces stand for too many names");
@@ -563,9 +553,7 @@ mod tests {
 
     #[test]
     fn letters_that_only_mean_themselves_are_no_pattern() {
-        for plain in [
-            "''", "a", r"\*", "'?'", "'[a]'", "[", "[a", "[]", "[!]", "[a']'", "]", "{a}", "~",
-        ] {
+        for plain in ["''", "a", r"\*", "'?'", "'[a]'", "[", "[a", "[]", "[!]", "[a']'", "]", "{a}", "~"] {
             assert_eq!(Pattern::new(&word(plain).0), None, "{plain}");
         }
         assert_eq!(Pattern::new(&word(&"*".repeat(PATTERN_MOST + 1)).0), None);
@@ -619,22 +607,12 @@ mod tests {
 
     #[test]
     fn a_tilde_is_the_home_only_when_it_stands_alone() {
-        for (home, rest) in [
-            ("~", ""),
-            ("~/", ""),
-            ("~/x", "x"),
-            ("~/*/x", "*/x"),
-            ("~//x", "x"),
-        ] {
-            assert_eq!(
-                tilde(&word(home)).map(|rest| text(&rest)).as_deref(),
-                Some(rest),
-                "{home}"
-            );
+        for (home, rest) in [("~", ""), ("~/", ""), ("~/x", "x"), ("~/*/x", "*/x"), ("~//x", "x")] {
+            assert_eq!(tilde(&word(home)).map(|rest| text(&rest)).as_deref(), Some(rest), "{home}");
         }
-        for plain in [
-            "''", "a", "a~", "/~", "~root", "~root/x", "~~", r"\~", r"\~/x", "'~/x'", "~'/x'", "./~",
-        ] {
+        for plain in
+            ["''", "a", "a~", "/~", "~root", "~root/x", "~~", r"\~", r"\~/x", "'~/x'", "~'/x'", "./~"]
+        {
             assert_eq!(tilde(&word(plain)), None, "{plain}");
         }
     }

@@ -17,6 +17,8 @@ pub struct Config {
     pub rights: Rights,
     /// How files are stored.
     pub storage: Storage,
+    /// What the kernel is to enforce.
+    pub sandbox: Sandbox,
 }
 
 /// Who the request is for.
@@ -32,7 +34,7 @@ pub struct Account {
 
 /// What a session may do, and where.
 #[must_use]
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Grant {
     /// The directory that confines; none for the whole host.
     pub root: Option<PathBuf>,
@@ -40,6 +42,8 @@ pub struct Grant {
     pub rights: Rights,
     /// How files are stored.
     pub storage: Storage,
+    /// What the kernel is to enforce.
+    pub sandbox: Sandbox,
 }
 
 /// What may be done inside the root.
@@ -99,14 +103,21 @@ pub enum Sync {
     Session,
 }
 
+/// Whether the kernel enforces the confinement too: `--sandbox`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Sandbox {
+    /// Not at all.
+    Off,
+    /// All layers, or nothing is served.
+    Require,
+    /// As far as this kernel can.
+    #[default]
+    Try,
+}
+
 impl Default for Rights {
     fn default() -> Self {
-        Self {
-            fetching: Leave::Given,
-            storing: Leave::Given,
-            replacing: Leave::Given,
-            file_size: None,
-        }
+        Self { fetching: Leave::Given, storing: Leave::Given, replacing: Leave::Given, file_size: None }
     }
 }
 
@@ -127,16 +138,13 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fetching => f.write_str("downloads are not allowed here"),
-            Self::Root(token) => write!(
-                f,
-                "this account has no usable value for {token} in the root directory"
-            ),
+            Self::Root(token) => {
+                write!(f, "this account has no usable value for {token} in the root directory")
+            }
             Self::Storing => f.write_str("uploads are not allowed here"),
-            Self::UnknownToken(byte) => write!(
-                f,
-                "unknown token %{} in the root directory",
-                [*byte].escape_ascii()
-            ),
+            Self::UnknownToken(byte) => {
+                write!(f, "unknown token %{} in the root directory", [*byte].escape_ascii())
+            }
         }
     }
 }
@@ -146,22 +154,14 @@ impl fmt::Display for Denied {
 /// # Errors
 /// It may not do it at all.
 pub fn decide(config: &Config, account: &Account, request: &Request) -> Result<Grant, Denied> {
-    let Config {
-        root,
-        rights,
-        storage,
-    } = config;
+    let Config { root, rights, storage, sandbox } = config;
     match request {
         Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
         Request::Store(_) if rights.storing == Leave::Withheld => return Err(Denied::Storing),
         Request::Fetch(_) | Request::Store(_) => {}
     }
     let root = root.as_deref().map(|root| expand(root, account)).transpose()?;
-    Ok(Grant {
-        root,
-        rights: *rights,
-        storage: *storage,
-    })
+    Ok(Grant { root, rights: *rights, storage: *storage, sandbox: *sandbox })
 }
 
 /// Replaces `%u`, `%U`, `%h` and `%%`, as sshd does in ChrootDirectory.
@@ -180,18 +180,11 @@ fn expand(root: &OsStr, account: &Account) -> Result<PathBuf, Denied> {
             b'%' => path.push(b'%'),
             b'U' => path.extend_from_slice(account.uid.to_string().as_bytes()),
             b'h' => {
-                let home = account
-                    .home
-                    .as_deref()
-                    .map(OsStr::as_bytes)
-                    .filter(|home| home.starts_with(b"/"));
+                let home = account.home.as_deref().map(OsStr::as_bytes).filter(|home| home.starts_with(b"/"));
                 path.extend_from_slice(home.ok_or(Denied::Root("%h"))?);
             }
             b'u' => {
-                let name = account
-                    .name
-                    .as_deref()
-                    .and_then(|name| FileName::new(name.as_bytes()));
+                let name = account.name.as_deref().and_then(|name| FileName::new(name.as_bytes()));
                 path.extend_from_slice(name.ok_or(Denied::Root("%u"))?.as_bytes());
             }
             other => return Err(Denied::UnknownToken(other)),
@@ -206,11 +199,7 @@ mod tests {
     use crate::request::{Chatter, Depth, Fetch, Keep, Store, TargetKind};
 
     fn account(name: Option<&str>) -> Account {
-        Account {
-            uid: 1000,
-            name: name.map(OsString::from),
-            home: Some("/home/bob".into()),
-        }
+        Account { uid: 1000, name: name.map(OsString::from), home: Some("/home/bob".into()) }
     }
 
     fn fetch() -> Request {
@@ -241,11 +230,7 @@ mod tests {
             ("/srv/100%%", "/srv/100%"),
             ("/srv/%%u", "/srv/%u"),
         ] {
-            assert_eq!(
-                expand(OsStr::new(root), &account(Some("bob"))),
-                Ok(PathBuf::from(path)),
-                "{root}"
-            );
+            assert_eq!(expand(OsStr::new(root), &account(Some("bob"))), Ok(PathBuf::from(path)), "{root}");
         }
         let unknown = |byte| Err(Denied::UnknownToken(byte));
         assert_eq!(expand(OsStr::new("/srv/%x"), &account(None)), unknown(b'x'));
@@ -256,26 +241,15 @@ mod tests {
     #[test]
     fn a_user_name_that_is_no_file_name_chooses_no_directory() {
         for name in [None, Some(""), Some(".."), Some("../../x"), Some("a/b")] {
-            assert_eq!(
-                expand(OsStr::new("/srv/%u"), &account(name)),
-                Err(Denied::Root("%u")),
-                "{name:?}"
-            );
+            assert_eq!(expand(OsStr::new("/srv/%u"), &account(name)), Err(Denied::Root("%u")), "{name:?}");
         }
     }
 
     #[test]
     fn a_direction_that_is_withheld_is_denied_at_the_door() {
-        let rights = |fetching, storing| Rights {
-            fetching,
-            storing,
-            ..Rights::default()
-        };
+        let rights = |fetching, storing| Rights { fetching, storing, ..Rights::default() };
         let decide = |rights, request: &Request| {
-            let config = Config {
-                rights,
-                ..Config::default()
-            };
+            let config = Config { rights, ..Config::default() };
             super::decide(&config, &account(Some("bob")), request).map(|_| ())
         };
         let (given, withheld) = (Leave::Given, Leave::Withheld);

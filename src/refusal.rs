@@ -51,10 +51,7 @@ pub enum Cause {
 impl Refusal {
     /// Says why the entry at `path`, below or beside the place the client named, was refused.
     pub fn new(what: &Trail, why: impl Into<Cause>) -> Self {
-        Self {
-            what: what.as_bytes().to_vec(),
-            why: why.into(),
-        }
+        Self { what: what.as_bytes().to_vec(), why: why.into() }
     }
 }
 
@@ -91,12 +88,7 @@ impl fmt::Display for Cause {
             Self::SenderFailed => f.write_str("not stored: the sender could not read it to the end"),
             Self::TooDeep => f.write_str("directories are nested too deeply"),
             Self::TooLarge { size, limit } => {
-                write!(
-                    f,
-                    "{} is over the limit of {} for a file",
-                    Size(*size),
-                    Size(*limit)
-                )
+                write!(f, "{} is over the limit of {} for a file", Size(*size), Size(*limit))
             }
             Self::Unauthorised(what) => write!(f, "{what} not allowed"),
         }
@@ -109,25 +101,13 @@ pub struct Size(pub u64);
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = u128::from(self.0);
-        let units = [
-            ("EiB", 60),
-            ("PiB", 50),
-            ("TiB", 40),
-            ("GiB", 30),
-            ("MiB", 20),
-            ("KiB", 10),
-        ];
-        let Some((name, unit)) = units
-            .map(|(name, shift)| (name, 1_u128 << shift))
-            .into_iter()
-            .find(|unit| bytes >= unit.1)
+        let units = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let Some((name, unit)) =
+            units.map(|(name, shift)| (name, 1_u128 << shift)).into_iter().find(|unit| bytes >= unit.1)
         else {
             return write!(f, "{bytes} bytes");
         };
-        let tenths = bytes
-            .saturating_mul(10)
-            .saturating_add(unit >> 1)
-            .div_euclid(unit);
+        let tenths = bytes.saturating_mul(10).saturating_add(unit >> 1).div_euclid(unit);
         write!(f, "{}.{} {name}", tenths.div_euclid(10), tenths.rem_euclid(10))
     }
 }
@@ -142,11 +122,7 @@ impl Trail {
     /// Starts at the path that the client wrote.
     pub fn from_path(path: &ClientPath) -> Self {
         let bytes = path.as_bytes();
-        Self(if bytes.is_empty() {
-            b".".to_vec()
-        } else {
-            bytes.to_vec()
-        })
+        Self(if bytes.is_empty() { b".".to_vec() } else { bytes.to_vec() })
     }
 
     /// Goes one name down.
@@ -163,11 +139,7 @@ impl Trail {
     /// Goes one name up, for words about the directory that something would be in.
     #[must_use]
     pub fn parent(&self) -> Self {
-        let end = self
-            .0
-            .iter()
-            .rposition(|&byte| byte != b'/')
-            .map_or(0, |last| last.saturating_add(1));
+        let end = self.0.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last.saturating_add(1));
         let trimmed = self.0.get(..end).unwrap_or_default();
         match trimmed.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => Self(trimmed.get(..slash.max(1)).unwrap_or_default().to_vec()),
@@ -224,10 +196,7 @@ mod tests {
     #[test]
     fn outside_and_absent_are_told_in_the_same_words() {
         let words = |cause: Cause| cause.to_string();
-        assert_eq!(
-            words(Cause::Outside(Errno::EXDEV)),
-            words(Cause::Errno(Errno::ENOENT))
-        );
+        assert_eq!(words(Cause::Outside(Errno::EXDEV)), words(Cause::Errno(Errno::ENOENT)));
     }
 
     #[test]

@@ -184,37 +184,14 @@ impl Letters {
 
     fn request(self, paths: Vec<Word>) -> Result<Request, Usage> {
         let depth = if self.tree { Depth::Tree } else { Depth::Flat };
-        let keep = if self.keep {
-            Keep::Attributes
-        } else {
-            Keep::Contents
-        };
-        let kind = if self.directory {
-            TargetKind::Directory
-        } else {
-            TargetKind::Any
-        };
-        let chatter = if self.verbose {
-            Chatter::Verbose
-        } else {
-            Chatter::Quiet
-        };
+        let keep = if self.keep { Keep::Attributes } else { Keep::Contents };
+        let kind = if self.directory { TargetKind::Directory } else { TargetKind::Any };
+        let chatter = if self.verbose { Chatter::Verbose } else { Chatter::Quiet };
         match (self.fetch, self.store) {
             (true, true) => Err(Usage::BothDirections),
             (true, false) if paths.is_empty() => Err(Usage::NoSource),
-            (true, false) => Ok(Request::Fetch(Fetch {
-                sources: paths,
-                depth,
-                keep,
-                chatter,
-            })),
-            (false, true) => Ok(Request::Store(Store {
-                targets: paths,
-                depth,
-                keep,
-                kind,
-                chatter,
-            })),
+            (true, false) => Ok(Request::Fetch(Fetch { sources: paths, depth, keep, chatter })),
+            (false, true) => Ok(Request::Store(Store { targets: paths, depth, keep, kind, chatter })),
             (false, false) => Err(Usage::Client),
         }
     }

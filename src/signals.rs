@@ -19,9 +19,7 @@ impl Signals {
     /// # Errors
     /// Those of sigprocmask(2) and signalfd(2).
     pub fn block() -> Result<Self, Errno> {
-        let asking: SigSet = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]
-            .into_iter()
-            .collect();
+        let asking: SigSet = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
         let reporting: SigSet = [Signal::SIGXFSZ, Signal::SIGXCPU].into_iter().collect();
         asking.thread_block()?;
         reporting.thread_block()?;

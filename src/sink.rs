@@ -6,11 +6,9 @@ use crate::audit::{self, Event};
 use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Upload};
 use crate::name::{ClientPath, FileName};
-use crate::refusal::{Cause, Refusal, Tally, Trail};
+use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
-
-use nix::errno::Errno;
 
 /// Directories that may be open inside each other; a deeper one is refused, and the transfer goes on.
 const DEPTH: usize = 256;
@@ -25,11 +23,7 @@ pub fn run(store: &Store, jail: &Jail, channel: &mut Channel) -> Result<Tally, A
     channel.answer(&Ok(()))?;
     loop {
         let Some(record) = channel.next_record()? else {
-            return if sink.is_at_rest() {
-                Ok(tally)
-            } else {
-                Err(Violation::CutShort.into())
-            };
+            return if sink.is_at_rest() { Ok(tally) } else { Err(Violation::CutShort.into()) };
         };
         audit::show_client(store.chatter, "Sink", &record);
         let outcome = match record {
@@ -95,23 +89,11 @@ impl<'j> Sink<'j> {
         if store.kind == TargetKind::Directory {
             match &target {
                 Ok(Place::Directory(_)) => {}
-                Ok(Place::Name { dir, name, .. }) => {
-                    let errno = if dir.holds(name) {
-                        Errno::ENOTDIR
-                    } else {
-                        Errno::ENOENT
-                    };
-                    return Err(Abort::Refused(Refusal::new(&Trail::from_path(&path), errno)));
-                }
+                Ok(Place::Name { dir, name, .. }) => return Err(Abort::Refused(dir.lack_of(name))),
                 Err(refusal) => return Err(Abort::Refused(refusal.clone())),
             }
         }
-        Ok(Self {
-            store,
-            target,
-            levels: Vec::new(),
-            times: None,
-        })
+        Ok(Self { store, target, levels: Vec::new(), times: None })
     }
 
     fn is_outermost(&self) -> bool {
@@ -129,11 +111,7 @@ impl<'j> Sink<'j> {
     }
 
     fn refuse_pending_times(&self) -> Result<(), Abort> {
-        if self.times.is_some() {
-            Err(Violation::TimesOfNothing.into())
-        } else {
-            Ok(())
-        }
+        if self.times.is_some() { Err(Violation::TimesOfNothing.into()) } else { Ok(()) }
     }
 
     /// Finds the directory and the name that a record's name stands for.
@@ -153,19 +131,10 @@ impl<'j> Sink<'j> {
     }
 
     fn begin(&self, name: Option<&FileName>, size: u64) -> Result<Result<Upload<'_>, Refusal>, Abort> {
-        Ok(self
-            .place(name)?
-            .and_then(|(dir, name, spelling)| match spelling {
-                Insists::Yes => {
-                    let errno = if dir.holds(&name) {
-                        Errno::ENOTDIR
-                    } else {
-                        Errno::ENOENT
-                    };
-                    Err(Refusal::new(&dir.trail(&name), errno))
-                }
-                Insists::No => dir.upload(&name, size),
-            }))
+        Ok(self.place(name)?.and_then(|(dir, name, spelling)| match spelling {
+            Insists::Yes => Err(dir.lack_of(&name)),
+            Insists::No => dir.upload(&name, size),
+        }))
     }
 
     fn enter(&mut self, mode: Mode, name: &FileName) -> Result<Result<(), Refusal>, Abort> {
@@ -185,12 +154,7 @@ impl<'j> Sink<'j> {
                 dir.open_up();
             }
             audit::record(&Event::Entered(dir.own_trail(), arrival));
-            self.levels.push(Level {
-                dir,
-                arrival,
-                mode,
-                times,
-            });
+            self.levels.push(Level { dir, arrival, mode, times });
         }))
     }
 
@@ -213,8 +177,7 @@ impl Drop for Sink<'_> {
 
 impl Level<'_> {
     fn finish(&self, keep: Keep) -> Result<(), Refusal> {
-        self.dir
-            .finish(self.arrival, self.mode, keep, self.times.as_ref())
+        self.dir.finish(self.arrival, self.mode, keep, self.times.as_ref())
     }
 }
 
@@ -231,11 +194,7 @@ fn finish(
     let replaced = upload.replaces();
     received.map_err(|why| Refusal::new(&trail, why))?;
     upload.commit(mode, keep, times)?;
-    audit::record(&Event::Stored {
-        what: &trail,
-        bytes: size,
-        replaced,
-    });
+    audit::record(&Event::Stored { what: &trail, bytes: size, replaced });
     Ok(())
 }
 

@@ -24,14 +24,8 @@ const HELD: usize = 64;
 /// # Errors
 /// The session ends early.
 pub fn run(fetch: &Fetch, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
-    let mut source = Source {
-        fetch,
-        jail,
-        channel,
-        levels: Vec::new(),
-        held: Held::default(),
-        tally: Tally::default(),
-    };
+    let mut source =
+        Source { fetch, jail, channel, levels: Vec::new(), held: Held::default(), tally: Tally::default() };
     // The client speaks first: it is ready.
     if source.hear()? == Wanted::No {
         return Ok(source.tally);
@@ -151,21 +145,10 @@ impl<'j> Source<'_, 'j> {
                 return Ok(());
             }
         };
-        if self.announce(
-            &Record::Directory {
-                mode: attributes.mode,
-                name,
-            },
-            attributes.times,
-        )? == Wanted::Yes
+        if self.announce(&Record::Directory { mode: attributes.mode, name }, attributes.times)? == Wanted::Yes
         {
             self.tally.count_copied();
-            self.levels.push(Level {
-                dir,
-                names,
-                identity,
-                held: Held::default(),
-            });
+            self.levels.push(Level { dir, names, identity, held: Held::default() });
         }
         Ok(())
     }
@@ -180,25 +163,14 @@ impl<'j> Source<'_, 'j> {
     }
 
     fn send_file(&mut self, name: &FileName, contents: &Contents, trail: &Trail) -> Result<(), Abort> {
-        let Contents {
-            file,
-            size,
-            attributes,
-        } = contents;
-        let record = Record::File {
-            mode: attributes.mode,
-            size: *size,
-            name: Some(name.clone()),
-        };
+        let Contents { file, size, attributes } = contents;
+        let record = Record::File { mode: attributes.mode, size: *size, name: Some(name.clone()) };
         if self.announce(&record, attributes.times)? == Wanted::No {
             return Ok(());
         }
         match self.channel.send(*size, file, |why| Refusal::new(trail, why))? {
             Ok(()) => {
-                audit::record(&Event::Sent {
-                    what: trail,
-                    bytes: *size,
-                });
+                audit::record(&Event::Sent { what: trail, bytes: *size });
                 self.tally.count_copied();
             }
             Err(refusal) => {
@@ -225,11 +197,8 @@ impl<'j> Source<'_, 'j> {
                 return Ok(Wanted::No);
             }
         }
-        let what = if matches!(record, Record::File { .. }) {
-            "Sending file modes"
-        } else {
-            "Entering directory"
-        };
+        let what =
+            if matches!(record, Record::File { .. }) { "Sending file modes" } else { "Entering directory" };
         audit::show_client(chatter, what, record);
         self.channel.ask(record)?;
         self.hear()
@@ -254,13 +223,9 @@ impl<'j> Source<'_, 'j> {
     fn hold(&mut self, refusal: Refusal) {
         audit::record(&Event::Refused(&refusal));
         self.tally.count_refused();
-        let held = self
-            .levels
-            .last_mut()
-            .map_or(&mut self.held, |level| &mut level.held);
+        let held = self.levels.last_mut().map_or(&mut self.held, |level| &mut level.held);
         if held.complaints.len() < HELD {
-            held.complaints
-                .push(Complaint::about(&refusal.what, &refusal.why));
+            held.complaints.push(Complaint::about(&refusal.what, &refusal.why));
         } else {
             held.more = held.more.saturating_add(1);
         }
@@ -272,10 +237,7 @@ impl<'j> Source<'_, 'j> {
             self.channel.complain(complaint)?;
         }
         if held.more > 0 {
-            self.channel.complain(&Complaint::plain(format!(
-                "{} more entries were not sent",
-                held.more
-            )))?;
+            self.channel.complain(&Complaint::plain(format!("{} more entries were not sent", held.more)))?;
         }
         Ok(())
     }

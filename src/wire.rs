@@ -105,6 +105,18 @@ pub enum Violation {
 }
 
 impl Record {
+    /// Accepts the first byte of a record.
+    ///
+    /// # Errors
+    /// No record begins so.
+    pub fn begins_with(byte: u8) -> Result<(), Violation> {
+        if matches!(byte, b'C' | b'D' | b'E' | b'T' | 1 | 2) {
+            Ok(())
+        } else {
+            Err(Violation::UnknownRecord(byte))
+        }
+    }
+
     /// Reads a record from its line, the newline taken off.
     ///
     /// # Errors
@@ -170,10 +182,7 @@ fn parse_file(rest: &[u8]) -> Result<Record, Violation> {
 
 fn parse_directory(rest: &[u8]) -> Result<Record, Violation> {
     let (mode, _, name) = parse_entry(rest)?;
-    Ok(Record::Directory {
-        mode,
-        name: FileName::new(name).ok_or(Violation::BadName)?,
-    })
+    Ok(Record::Directory { mode, name: FileName::new(name).ok_or(Violation::BadName)? })
 }
 
 /// Reads `mode size name`, parted by single blanks; all that follows the second one is the name.
@@ -189,9 +198,7 @@ fn parse_mode(digits: &[u8]) -> Result<Mode, Violation> {
         return Err(Violation::BadMode);
     }
     let mode = digits.iter().try_fold(0_u64, |mode, digit| match digit {
-        b'0'..=b'7' => mode
-            .checked_mul(8)?
-            .checked_add(u64::from(digit.wrapping_sub(b'0'))),
+        b'0'..=b'7' => mode.checked_mul(8)?.checked_add(u64::from(digit.wrapping_sub(b'0'))),
         _ => None,
     });
     let low = mode.ok_or(Violation::BadMode)? & 0o7777;
@@ -212,10 +219,7 @@ fn parse_times(rest: &[u8]) -> Result<Times, Violation> {
     let mut time = || {
         let seconds = parse_seconds(fields.next()?)?;
         let micros = parse_number(fields.next()?).filter(|&micros| micros <= 999_999)?;
-        Some(FileTime::from_unix_time(
-            seconds,
-            u32::try_from(micros.checked_mul(1000)?).ok()?,
-        ))
+        Some(FileTime::from_unix_time(seconds, u32::try_from(micros.checked_mul(1000)?).ok()?))
     };
     let modified = time().ok_or(Violation::BadTimes)?;
     let accessed = time().ok_or(Violation::BadTimes)?;
@@ -238,9 +242,7 @@ fn parse_number(digits: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0_u64, |number, digit| match digit {
-        b'0'..=b'9' => number
-            .checked_mul(10)?
-            .checked_add(u64::from(digit.wrapping_sub(b'0'))),
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0'))),
         _ => None,
     })
 }
@@ -304,11 +306,7 @@ fn shorten(text: &str, limit: usize) -> String {
     let half = limit.saturating_sub(3).div_euclid(2);
     let head = text.floor_char_boundary(half);
     let tail = text.ceil_char_boundary(text.len().saturating_sub(half));
-    format!(
-        "{}...{}",
-        text.get(..head).unwrap_or_default(),
-        text.get(tail..).unwrap_or_default()
-    )
+    format!("{}...{}", text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default())
 }
 
 /// Writes bytes so that they can only be read, on a terminal or in a log: text as it is, everything that would move a
@@ -365,19 +363,12 @@ mod tests {
     use super::*;
 
     fn file(mode: u32, size: u64, name: &[u8]) -> Result<Record, Violation> {
-        Ok(Record::File {
-            mode: Mode::new(mode),
-            size,
-            name: FileName::new(name),
-        })
+        Ok(Record::File { mode: Mode::new(mode), size, name: FileName::new(name) })
     }
 
     fn times(modified: (i64, u32), accessed: (i64, u32)) -> Result<Record, Violation> {
         let time = |(seconds, nanos)| FileTime::from_unix_time(seconds, nanos);
-        Ok(Record::Times(Times {
-            modified: time(modified),
-            accessed: time(accessed),
-        }))
+        Ok(Record::Times(Times { modified: time(modified), accessed: time(accessed) }))
     }
 
     // covers: clients 2.7, security CR-16, security CR-24
@@ -445,17 +436,7 @@ mod tests {
             let line = format!("C0644 2 {name}");
             assert_eq!(Record::parse(line.as_bytes()), Err(Violation::BadName), "{line}");
         }
-        for name in [
-            &b"..."[..],
-            b" a",
-            b"-rf",
-            b"a b ",
-            b"\\^J",
-            b"C:\\x",
-            b"\xff\xfe",
-            b"%s%n",
-            b"x\r",
-        ] {
+        for name in [&b"..."[..], b" a", b"-rf", b"a b ", b"\\^J", b"C:\\x", b"\xff\xfe", b"%s%n", b"x\r"] {
             let line = [b"C0644 2 ", name].concat();
             assert_eq!(Record::parse(&line), file(0o644, 2, name));
         }
@@ -464,11 +445,7 @@ mod tests {
     // covers: security CR-04, security CR-07, clients 2.8
     #[test]
     fn an_empty_name_is_told_from_a_wrong_one_for_files_and_is_wrong_for_directories() {
-        let unnamed = Record::File {
-            mode: Mode::new(0o644),
-            size: 2,
-            name: None,
-        };
+        let unnamed = Record::File { mode: Mode::new(0o644), size: 2, name: None };
         assert_eq!(Record::parse(b"C0644 2 "), Ok(unnamed));
         for line in ["D0755 0 ", "D0777 0 .", "D0777 0 .."] {
             assert_eq!(Record::parse(line.as_bytes()), Err(Violation::BadName), "{line}");
@@ -535,15 +512,8 @@ mod tests {
                 size: u64::from(u32::MAX),
                 name: Some(name(b" a\xff b ")),
             },
-            Record::File {
-                mode: Mode::new(0),
-                size: 0,
-                name: Some(name(b"-")),
-            },
-            Record::Directory {
-                mode: Mode::new(0o755),
-                name: name(b"d"),
-            },
+            Record::File { mode: Mode::new(0), size: 0, name: Some(name(b"-")) },
+            Record::Directory { mode: Mode::new(0o755), name: name(b"d") },
             times((1_700_000_000, 0), (0, 0)).unwrap(),
             Record::Complaint(b"scp: x".to_vec()),
             Record::GivenUp(Vec::new()),
@@ -557,39 +527,22 @@ mod tests {
     #[test]
     fn records_are_written_in_the_one_form_that_every_client_reads() {
         let name = FileName::new(b"a\nC0644 5 b").unwrap();
-        let record = Record::File {
-            mode: Mode::new(0o64),
-            size: 7,
-            name: Some(name),
-        };
+        let record = Record::File { mode: Mode::new(0o64), size: 7, name: Some(name) };
         assert_eq!(record.write(), b"C0064 7 a\\^JC0644 5 b\n");
         let old = FileTime::from_unix_time(-5, 999);
-        assert_eq!(
-            Record::Times(Times {
-                modified: old,
-                accessed: old
-            })
-            .write(),
-            b"T0 0 0 0\n"
-        );
+        assert_eq!(Record::Times(Times { modified: old, accessed: old }).write(), b"T0 0 0 0\n");
     }
 
     // covers: clients 3.12, clients 3.13, security RP-09
     #[test]
     fn a_complaint_is_one_short_line_that_can_only_be_read() {
-        let complaint = Complaint::about(
-            b"a\n\x1b[2J\xff\xc2\x9b\xe2\x80\xae.gr\xc3\xbcn",
-            &"No such file or directory",
-        );
+        let complaint =
+            Complaint::about(b"a\n\x1b[2J\xff\xc2\x9b\xe2\x80\xae.gr\xc3\xbcn", &"No such file or directory");
         let text = "\x01scp: a\\n\\x1b[2J\\xff\\u{9b}\\u{202e}.gr\u{fc}n: No such file or directory\n";
         assert_eq!(String::from_utf8(complaint.write()).unwrap(), text);
 
         let long = Complaint::about(&b"\xc3\xbc".repeat(4000), &"too long").write();
-        assert!(
-            long.len() <= REPLY && long.ends_with(b": too long\n"),
-            "{}",
-            long.len()
-        );
+        assert!(long.len() <= REPLY && long.ends_with(b": too long\n"), "{}", long.len());
         assert!(std::str::from_utf8(&long).is_ok());
     }
 }

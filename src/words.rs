@@ -48,8 +48,7 @@ impl Word {
 
     /// Adds letters that stand for themselves.
     fn quote(&mut self, bytes: &[u8]) {
-        self.0
-            .extend(bytes.iter().map(|&byte| Letter { byte, live: false }));
+        self.0.extend(bytes.iter().map(|&byte| Letter { byte, live: false }));
     }
 }
 
@@ -86,11 +85,9 @@ impl fmt::Display for NotWords {
         match self {
             Self::Comment => f.write_str("there is no shell here, and a word begins with an unquoted #"),
             Self::Nul => f.write_str("the command holds a NUL byte"),
-            Self::Operator(byte) => write!(
-                f,
-                "there is no shell here, and the command holds an unquoted {}",
-                byte.escape_ascii()
-            ),
+            Self::Operator(byte) => {
+                write!(f, "there is no shell here, and the command holds an unquoted {}", byte.escape_ascii())
+            }
             Self::Substitution => {
                 f.write_str("there is no shell here, and the command holds a $ or ` that is not quoted")
             }
@@ -131,17 +128,11 @@ fn word(mut rest: &[u8]) -> Result<(Word, &[u8]), NotWords> {
             [b'\'', after @ ..] => single_quoted(&mut word, after)?,
             [b'"', after @ ..] => double_quoted(&mut word, after)?,
             [b'$' | b'`', ..] => return Err(NotWords::Substitution),
-            [
-                byte @ (b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'\n' | b'\r'),
-                ..,
-            ] => {
+            [byte @ (b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'\n' | b'\r'), ..] => {
                 return Err(NotWords::Operator(*byte));
             }
             [byte, after @ ..] => {
-                word.0.push(Letter {
-                    byte: *byte,
-                    live: true,
-                });
+                word.0.push(Letter { byte: *byte, live: true });
                 after
             }
         };
@@ -249,10 +240,7 @@ mod tests {
 
     #[test]
     fn only_letters_outside_all_quotes_are_live() {
-        assert_eq!(
-            shown(br#"*?[a] '*'? "["a] \*\?\[ {a,'b,c'}"#),
-            r"|*?[a]|\*?|\[a]|\*\?\[|{a,b\,c}|"
-        );
+        assert_eq!(shown(br#"*?[a] '*'? "["a] \*\?\[ {a,'b,c'}"#), r"|*?[a]|\*?|\[a]|\*\?\[|{a,b\,c}|");
         assert!(Word::literal(b"~/*").0.iter().all(|letter| !letter.live));
         assert_eq!(Word::literal(b"~/*").bytes(), b"~/*");
     }
@@ -317,24 +305,15 @@ mod tests {
         assert_eq!(split(&[b'a'; COMMAND_MOST + 1]), Err(NotWords::TooLong));
         assert_eq!(split(&[b' '; 1024 * 1024]), Err(NotWords::TooLong));
         assert_eq!(split(b"a '\0'"), Err(NotWords::Nul));
-        assert_eq!(
-            shown(b"\xff\xfe a\xc2\xa0b \x0b\x0c"),
-            r"|\xff\xfe|a\xc2\xa0b|\x0b\x0c|"
-        );
+        assert_eq!(shown(b"\xff\xfe a\xc2\xa0b \x0b\x0c"), r"|\xff\xfe|a\xc2\xa0b|\x0b\x0c|");
     }
 
     #[test]
     fn each_refusal_is_one_plain_sentence() {
         for (why, sentence) in [
-            (
-                NotWords::Comment,
-                "there is no shell here, and a word begins with an unquoted #",
-            ),
+            (NotWords::Comment, "there is no shell here, and a word begins with an unquoted #"),
             (NotWords::Nul, "the command holds a NUL byte"),
-            (
-                NotWords::Operator(b'\n'),
-                r"there is no shell here, and the command holds an unquoted \n",
-            ),
+            (NotWords::Operator(b'\n'), r"there is no shell here, and the command holds an unquoted \n"),
             (
                 NotWords::Substitution,
                 "there is no shell here, and the command holds a $ or ` that is not quoted",

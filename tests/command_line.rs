@@ -12,11 +12,7 @@ fn sees_refused(yard: &Yard, mut peer: Peer) -> String {
     assert!(!text.is_empty(), "nothing was said");
     assert!(!text.contains("panicked"), "{text}");
     let shown = text.trim_end_matches('\n');
-    assert!(
-        !shown.bytes().any(|byte| byte < b' ' && byte != b'\n'),
-        "{}",
-        shown.escape_default()
-    );
+    assert!(!shown.bytes().any(|byte| byte < b' ' && byte != b'\n'), "{}", shown.escape_default());
     assert!(!text.contains(yard.home().to_str().unwrap()), "{text}");
     text
 }
@@ -168,25 +164,14 @@ fn several_paths_can_be_asked_for_at_once() {
 // covers: security CMD-07, security CMD-06
 #[test]
 fn after_two_dashes_or_a_path_every_word_is_a_path() {
-    for (line, stored) in [
-        ("scp -t -- -rf", "-rf"),
-        ("scp -t -- --", "--"),
-        ("scp -t -- -", "-"),
-        ("scp -t -", "-"),
-    ] {
+    for (line, stored) in
+        [("scp -t -- -rf", "-rf"), ("scp -t -- --", "--"), ("scp -t -- -", "-"), ("scp -t -", "-")]
+    {
         stores(line, stored);
     }
     let yard = a_yard();
-    for line in [
-        "scp -t -- -S x",
-        "scp -t d -S",
-        "scp -t d -r",
-        "scp -t d -- d",
-        "scp -t -- d --",
-    ] {
-        Peer::asks(&yard, line)
-            .hears_that("ambiguous target")
-            .sees_exit(1);
+    for line in ["scp -t -- -S x", "scp -t d -S", "scp -t d -r", "scp -t d -- d", "scp -t -- d --"] {
+        Peer::asks(&yard, line).hears_that("ambiguous target").sees_exit(1);
     }
     let mut peer = Peer::asks(&yard, "scp -f a -r");
     peer.says_ok();
@@ -195,9 +180,7 @@ fn after_two_dashes_or_a_path_every_word_is_a_path() {
         peer.sees_any_end();
         return;
     }
-    peer.hears_file("C0644 1 a", "1")
-        .hears_that("-r: No such file or directory")
-        .sees_exit(1);
+    peer.hears_file("C0644 1 a", "1").hears_that("-r: No such file or directory").sees_exit(1);
 }
 
 // covers: security CMD-01, security CMD-13, peers 56
@@ -212,10 +195,7 @@ fn without_a_request_there_is_no_session() {
     sees_refused(&yard, Server::of(&yard).called("-scp-server").runs::<&str>([]));
     sees_refused(
         &yard,
-        Server::of(&yard)
-            .called("-scp-server")
-            .variable("SSH_ORIGINAL_COMMAND", "scp -t .")
-            .runs::<&str>([]),
+        Server::of(&yard).called("-scp-server").variable("SSH_ORIGINAL_COMMAND", "scp -t .").runs::<&str>([]),
     );
 }
 
@@ -357,9 +337,7 @@ fn called_by_the_name_scp_the_same_options_are_refused() {
     let Some(yard) = Yard::ours("OpenSSH's scp has all its options here") else {
         return;
     };
-    yard.dir("d")
-        .file("prog", "#!/bin/sh\ntouch pwned\n")
-        .chmod("prog", 0o755);
+    yard.dir("d").file("prog", "#!/bin/sh\ntouch pwned\n").chmod("prog", 0o755);
     for line in [
         "-S ./prog -t d",
         "-rS./prog -t d",
@@ -373,10 +351,7 @@ fn called_by_the_name_scp_the_same_options_are_refused() {
         "-i k -t d",
     ] {
         let words = line.split(' ');
-        sees_refused(
-            &yard,
-            Server::of(&yard).called("scp").without_a_root().runs(words),
-        );
+        sees_refused(&yard, Server::of(&yard).called("scp").without_a_root().runs(words));
     }
     yard.holds(["d/", "prog"]);
 }
@@ -398,12 +373,7 @@ fn no_option_of_ours_is_taken_from_the_client() {
         sees_refused(&yard, Server::of(&yard).logs_in(line));
     }
     let outside = yard.outside("");
-    for name in [
-        "SCP_SERVER_ROOT",
-        "ROOT",
-        "SCP_SERVER_OPTIONS",
-        "SCP_SERVER_CONFIG",
-    ] {
+    for name in ["SCP_SERVER_ROOT", "ROOT", "SCP_SERVER_OPTIONS", "SCP_SERVER_CONFIG"] {
         let mut peer = Server::of(&yard).variable(name, &outside).sink("", "secret");
         peer.hears_ok().stores("C0644 1 x", "1").hangs_up().sees_exit(0);
     }
@@ -415,23 +385,14 @@ fn no_option_of_ours_is_taken_from_the_client() {
 fn a_pinned_request_counts_and_so_does_the_command_of_a_login_shell() {
     let Some(yard) = Yard::confined() else { return };
     yard.dir("pinned").dir("asked");
-    let mut peer = Server::of(&yard)
-        .variable("SSH_ORIGINAL_COMMAND", "scp -t asked")
-        .sink("", "pinned");
+    let mut peer = Server::of(&yard).variable("SSH_ORIGINAL_COMMAND", "scp -t asked").sink("", "pinned");
     peer.hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
-    let mut peer = Server::of(&yard)
-        .variable("SSH_ORIGINAL_COMMAND", "scp -t asked")
-        .logs_in("scp -t pinned");
+    let mut peer =
+        Server::of(&yard).variable("SSH_ORIGINAL_COMMAND", "scp -t asked").logs_in("scp -t pinned");
     peer.hears_ok().stores("C0644 1 b", "1").hangs_up().sees_exit(0);
-    let mut peer = Server::of(&yard)
-        .variable("SSH_ORIGINAL_COMMAND", "id; rm -r .")
-        .sink("", "pinned");
+    let mut peer = Server::of(&yard).variable("SSH_ORIGINAL_COMMAND", "id; rm -r .").sink("", "pinned");
     peer.hears_ok().stores("C0644 1 c", "1").hangs_up().sees_exit(0);
-    Peer::asks(&yard, "scp -t asked")
-        .hears_ok()
-        .stores("C0644 1 d", "1")
-        .hangs_up()
-        .sees_exit(0);
+    Peer::asks(&yard, "scp -t asked").hears_ok().stores("C0644 1 d", "1").hangs_up().sees_exit(0);
     yard.holds(["asked/", "asked/d", "pinned/", "pinned/a", "pinned/b", "pinned/c"]);
 }
 
@@ -469,15 +430,9 @@ fn commands_of_any_size_and_any_bytes_have_an_end() {
 #[test]
 fn an_empty_path_is_the_root_and_no_path_is_ambiguous() {
     let Some(yard) = Yard::confined() else { return };
-    Peer::asks(&yard, "scp -t ''")
-        .hears_ok()
-        .stores("C0644 1 a", "1")
-        .hangs_up()
-        .sees_exit(0);
+    Peer::asks(&yard, "scp -t ''").hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
     yard.holds(["a"]);
-    Peer::asks(&yard, "scp -r -t")
-        .hears_that("ambiguous target")
-        .sees_exit(1);
+    Peer::asks(&yard, "scp -r -t").hears_that("ambiguous target").sees_exit(1);
 }
 
 // covers: security ENV-01, security ENV-02, security ENV-03
@@ -517,9 +472,7 @@ fn the_environment_changes_nothing() {
 #[test]
 fn an_error_with_every_variable_for_debugging_is_still_one_line() {
     let yard = Yard::new();
-    let server = Server::of(&yard)
-        .variable("RUST_LOG", "trace")
-        .variable("RUST_BACKTRACE", "full");
+    let server = Server::of(&yard).variable("RUST_LOG", "trace").variable("RUST_BACKTRACE", "full");
     let mut peer = server.sink("", ".");
     peer.hears_ok().says("C0644 x a\n");
     assert!(peer.hears_refusal().starts_with("protocol error: "));
@@ -554,21 +507,14 @@ fn a_closed_stream_is_never_taken_for_a_file() {
 #[test]
 fn stdin_can_be_a_file_and_stdout_too() {
     let yard = Yard::new();
-    yard.dir("d")
-        .file("script", "C0644 3 a\nabc\0")
-        .file("acks", [0; 9])
-        .file("b", "bbb");
+    yard.dir("d").file("script", "C0644 3 a\nabc\0").file("acks", [0; 9]).file("b", "bbb");
     let server = Server::of(&yard).with_streams("<\"$SCRIPT\" >\"$HEARD\"");
-    let server = server
-        .variable("SCRIPT", yard.path("script"))
-        .variable("HEARD", yard.path("heard"));
+    let server = server.variable("SCRIPT", yard.path("script")).variable("HEARD", yard.path("heard"));
     server.sink("", "d").sees_exit(0);
     yard.has("d/a", "abc");
     yard.has("heard", [0; 3]);
     let server = Server::of(&yard).with_streams("<\"$SCRIPT\" >\"$HEARD\"");
-    let server = server
-        .variable("SCRIPT", yard.path("acks"))
-        .variable("HEARD", yard.path("heard"));
+    let server = server.variable("SCRIPT", yard.path("acks")).variable("HEARD", yard.path("heard"));
     server.source("", ["b"]).sees_exit(0);
     yard.has("heard", "C0644 3 b\nbbb\0");
 }
@@ -577,9 +523,7 @@ fn stdin_can_be_a_file_and_stdout_too() {
 #[test]
 fn signals_that_were_ignored_before_change_nothing() {
     let yard = Yard::new();
-    let mut peer = Server::of(&yard)
-        .after("trap '' PIPE XFSZ CHLD HUP TERM")
-        .sink("", ".");
+    let mut peer = Server::of(&yard).after("trap '' PIPE XFSZ CHLD HUP TERM").sink("", ".");
     peer.hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
     yard.has("a", "1");
 }

@@ -14,31 +14,19 @@ const NINETEEN_DIGITS_TOO_MANY: &str = "9223372036854775808";
 #[track_caller]
 fn ends_the_session(bytes: impl AsRef<[u8]>, openssh: &str) {
     let yard = Yard::new();
-    yard.dir("t")
-        .file("t/old", "old")
-        .chmod("t", 0o751)
-        .times("t/old", 5, 6)
-        .times("t", 7, 8);
+    yard.dir("t").file("t/old", "old").chmod("t", 0o751).times("t/old", 5, 6).times("t", 7, 8);
     let mut peer = Peer::sink(&yard, "-r -p", "t");
     peer.hears_ok().says(bytes.as_ref());
     if !openssh.is_empty() && yard.openssh(openssh) {
         let heard = String::from_utf8_lossy(&peer.hangs_up().hears_the_rest()).into_owned();
         peer.sees_any_end();
-        let same = LAST_WORDS
-            .iter()
-            .any(|words| heard.starts_with(&format!("\x01scp: {words}")));
-        assert!(
-            !same || yard.listing() != ["t/", "t/old"],
-            "this is no difference: \"{heard}\""
-        );
+        let same = LAST_WORDS.iter().any(|words| heard.starts_with(&format!("\x01scp: {words}")));
+        assert!(!same || yard.listing() != ["t/", "t/old"], "this is no difference: \"{heard}\"");
         return;
     }
     let heard = peer.hears_refusal();
     peer.sees_exit(1);
-    assert!(
-        LAST_WORDS.iter().any(|words| heard.starts_with(words)),
-        "heard \"{heard}\""
-    );
+    assert!(LAST_WORDS.iter().any(|words| heard.starts_with(words)), "heard \"{heard}\"");
     yard.holds(["t/", "t/old"]);
     assert_eq!((yard.mode("t"), yard.stamps("t").0), (0o751, 7));
     yard.has("t/old", "old");
@@ -48,20 +36,7 @@ fn ends_the_session(bytes: impl AsRef<[u8]>, openssh: &str) {
 // covers: security CR-07, peers 86, clients 3.12, clients 2.8
 #[test]
 fn a_name_that_is_not_one_component_ends_the_session_and_nothing_is_written() {
-    for name in [
-        "../x",
-        "/etc/x",
-        "a/b",
-        "",
-        ".",
-        "..",
-        "/",
-        "a/",
-        "./x",
-        "../../x",
-        "..//",
-        "t/../../x",
-    ] {
+    for name in ["../x", "/etc/x", "a/b", "", ".", "..", "/", "a/", "./x", "../../x", "..//", "t/../../x"] {
         for header in ["C0644 2 ", "D0777 0 "] {
             ends_the_session(format!("{header}{name}\nxx\0"), "");
         }
@@ -79,10 +54,7 @@ fn a_nul_in_a_record_ends_the_session() {
         (b"C06\x0044 2 a\nxx\0", ""),
         (b"C0644 2\0 a\nxx\0", ""),
         (b"T1 0 1\0 0\n", ""),
-        (
-            b"E\0\n",
-            "takes everything that begins with E for the end of a directory",
-        ),
+        (b"E\0\n", "takes everything that begins with E for the end of a directory"),
     ] {
         ends_the_session(bytes, openssh);
     }
@@ -130,12 +102,9 @@ fn a_header_that_is_not_mode_size_and_name_ends_the_session() {
 // covers: security CR-23, peers 103
 #[test]
 fn a_size_beyond_what_a_file_can_have_ends_the_session() {
-    for size in [
-        NINETEEN_DIGITS_TOO_MANY,
-        "18446744073709551615",
-        "18446744073709551618",
-        "99999999999999999999999",
-    ] {
+    for size in
+        [NINETEEN_DIGITS_TOO_MANY, "18446744073709551615", "18446744073709551618", "99999999999999999999999"]
+    {
         ends_the_session(format!("C0644 {size} a\n"), "");
         ends_the_session(format!("D0755 {size} a\n"), "");
     }
@@ -188,14 +157,8 @@ fn what_is_no_record_at_all_ends_the_session() {
         (b"\n", ""),
         (b" C0644 2 a\n", echoes),
         (b"SSH-2.0-x\nC0644 2 a\nxx\0", echoes),
-        (
-            b"Efoo\n",
-            "takes everything that begins with E for the end of a directory",
-        ),
-        (
-            b"E \n",
-            "takes everything that begins with E for the end of a directory",
-        ),
+        (b"Efoo\n", "takes everything that begins with E for the end of a directory"),
+        (b"E \n", "takes everything that begins with E for the end of a directory"),
     ] {
         ends_the_session(bytes, openssh);
     }
@@ -220,10 +183,7 @@ fn a_name_too_long_for_the_file_system_is_refused_and_the_session_goes_on() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
     peer.hears_ok();
-    for header in [
-        format!("C0644 2 {}", "x".repeat(256)),
-        format!("D0755 0 {}", "x".repeat(300)),
-    ] {
+    for header in [format!("C0644 2 {}", "x".repeat(256)), format!("D0755 0 {}", "x".repeat(300))] {
         peer.says_record(header);
         let heard = peer.hears_refusal();
         assert!(heard.ends_with(": File name too long"), "{heard}");
@@ -252,10 +212,7 @@ fn a_line_has_at_most_4096_bytes_and_is_never_split() {
         let zeros = "0".repeat(length - "C0644 2 a\n".len());
         ends_the_session(format!("C0644 {zeros}2 a\nxx\0"), "");
         let name = "x".repeat(length - "C0644 2 \n".len());
-        ends_the_session(
-            format!("C0644 2 {name}\nxx\0"),
-            "splits a line of more than 2047 bytes",
-        );
+        ends_the_session(format!("C0644 2 {name}\nxx\0"), "splits a line of more than 2047 bytes");
     }
 }
 
@@ -272,9 +229,7 @@ fn the_tail_of_a_line_that_is_too_long_is_never_a_record() {
         let yard = Yard::new();
         let mut peer = Peer::sink(&yard, "", ".");
         let name = "x".repeat(limit - "C0644 3 ".len());
-        peer.hears_ok()
-            .says(format!("C0644 3 {name}C0644 3 evil\nabc\0"))
-            .hangs_up();
+        peer.hears_ok().says(format!("C0644 3 {name}C0644 3 evil\nabc\0")).hangs_up();
         peer.hears_the_rest();
         peer.sees_exit(1);
         if limit == 2047 && yard.openssh("splits a line of more than 2047 bytes") {
@@ -341,10 +296,7 @@ fn times_that_nothing_follows_end_the_session() {
     for flags in ["-r", ""] {
         let yard = Yard::new();
         let mut peer = Peer::sink(&yard, flags, ".");
-        peer.hears_ok()
-            .says_record("T1 0 1 0")
-            .hears_ok()
-            .says_record("E");
+        peer.hears_ok().says_record("T1 0 1 0").hears_ok().says_record("E");
         if yard.openssh(forgets) {
             peer.hears_ok().sees_exit(0);
             continue;
@@ -354,11 +306,7 @@ fn times_that_nothing_follows_end_the_session() {
     }
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .stores("C0644 1 a", "1")
-        .says_record("T1 0 1 0")
-        .hears_ok()
-        .hangs_up();
+    peer.hears_ok().stores("C0644 1 a", "1").says_record("T1 0 1 0").hears_ok().hangs_up();
     peer.hears_the_rest();
     peer.sees_exit(if yard.openssh(forgets) { 0 } else { 1 });
     yard.holds(["a"]);
@@ -370,17 +318,11 @@ fn an_error_after_the_contents_discards_them_and_the_session_goes_on() {
     let yard = Yard::new();
     yard.file("a", "the old version");
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says_record("C0644 3 a")
-        .hears_ok()
-        .says("new\x01C0644 4 evil\n");
+    peer.hears_ok().says_record("C0644 3 a").hears_ok().says("new\x01C0644 4 evil\n");
     if !peer.hears_whether_ok() {
         peer.hears_refusal();
     }
-    peer.hears_nothing()
-        .stores("C0644 1 b", "1")
-        .hangs_up()
-        .sees_exit(1);
+    peer.hears_nothing().stores("C0644 1 b", "1").hangs_up().sees_exit(1);
     yard.holds(["a", "b"]);
     if !yard.openssh("keeps contents that the client says it could not read") {
         yard.has("a", "the old version");
@@ -394,11 +336,7 @@ fn a_status_byte_that_is_none_ends_the_session_and_the_old_file_stays() {
         let yard = Yard::new();
         yard.file("a", "the old version");
         let mut peer = Peer::sink(&yard, "", ".");
-        peer.hears_ok()
-            .says_record("C0644 3 a")
-            .hears_ok()
-            .says("new")
-            .says(status);
+        peer.hears_ok().says_record("C0644 3 a").hears_ok().says("new").says(status);
         if yard.openssh("waits for the end of a line after a status byte that is none") {
             peer.hangs_up();
         }
@@ -416,13 +354,8 @@ fn a_status_byte_that_is_none_ends_the_session_and_the_old_file_stays() {
 fn an_error_of_the_clients_between_records_is_counted_and_not_answered() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says("\x01scp: x: No such file or directory\n")
-        .hears_nothing();
-    peer.stores("C0644 1 a", "1")
-        .says("\x01C0644 4 evil\n")
-        .hangs_up()
-        .sees_exit(1);
+    peer.hears_ok().says("\x01scp: x: No such file or directory\n").hears_nothing();
+    peer.stores("C0644 1 a", "1").says("\x01C0644 4 evil\n").hangs_up().sees_exit(1);
     yard.holds(["a"]);
 }
 
@@ -431,16 +364,9 @@ fn an_error_of_the_clients_between_records_is_counted_and_not_answered() {
 fn a_client_that_gives_up_is_not_answered() {
     let yard = Yard::new();
     yard.file("a", "the old version");
-    Peer::sink(&yard, "", ".")
-        .hears_ok()
-        .says("\x02scp: lost connection\n")
-        .sees_exit(1);
+    Peer::sink(&yard, "", ".").hears_ok().says("\x02scp: lost connection\n").sees_exit(1);
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says_record("C0644 3 a")
-        .hears_ok()
-        .says("new\x02scp: it broke\n")
-        .sees_exit(1);
+    peer.hears_ok().says_record("C0644 3 a").hears_ok().says("new\x02scp: it broke\n").sees_exit(1);
     if !yard.openssh("keeps contents after which the client gave up") {
         yard.has("a", "the old version");
     }
@@ -452,19 +378,11 @@ fn a_client_that_gives_up_is_not_answered() {
 fn more_bytes_than_announced_are_no_record() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says_record("C0644 3 a")
-        .hears_ok()
-        .says("abcdef\n\0");
+    peer.hears_ok().says_record("C0644 3 a").hears_ok().says("abcdef\n\0");
     peer.hears_the_rest();
     peer.sees_exit(1);
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says_record("C0644 3 b")
-        .hears_ok()
-        .says("abc\0def\0\n")
-        .hears_ok()
-        .hears_the_rest();
+    peer.hears_ok().says_record("C0644 3 b").hears_ok().says("abc\0def\0\n").hears_ok().hears_the_rest();
     peer.sees_exit(1);
     yard.has("b", "abc");
 }
@@ -475,8 +393,7 @@ fn data_that_follow_a_refused_header_are_not_searched_for_records() {
     let yard = Yard::new();
     yard.dir("a");
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says("C0644 30 a\nsome text, then\nC0644 4 evil\nevil\0");
+    peer.hears_ok().says("C0644 30 a\nsome text, then\nC0644 4 evil\nevil\0");
     peer.hears_refusal();
     peer.hears_the_rest();
     peer.sees_exit(1);

@@ -27,10 +27,7 @@ fn an_empty_file_and_one_of_a_single_byte_are_sent() {
     let yard = Yard::new();
     yard.file("none", "").file("one", "1");
     let mut peer = Peer::source(&yard, "", ["none", "one"]);
-    peer.says_ok()
-        .hears_file("C0644 0 none", "")
-        .hears_file("C0644 1 one", "1")
-        .sees_exit(0);
+    peer.says_ok().hears_file("C0644 0 none", "").hears_file("C0644 1 one", "1").sees_exit(0);
 }
 
 // covers: peers 6, peers 20
@@ -41,11 +38,7 @@ fn contents_of_every_awkward_size_are_sent_whole() {
         for size in [4095, 4096, 4097, 65_535, 65_536, 65_537, 1_048_577] {
             yard.file(size.to_string(), vec![size as u8; size]);
         }
-        Peer::source(
-            &yard,
-            "",
-            ["4095", "4096", "4097", "65535", "65536", "65537", "1048577"],
-        )
+        Peer::source(&yard, "", ["4095", "4096", "4097", "65535", "65536", "65537", "1048577"])
     };
     peer.says_ok();
     for size in [4095, 4096, 4097, 65_535, 65_536, 65_537, 1_048_577] {
@@ -90,12 +83,8 @@ fn several_files_are_sent_in_the_order_asked_under_their_last_names() {
     yard.dir("d").file("d/b", "2").file("a", "1");
     let mut peer = Peer::source(&yard, "", ["d/b", "./a", "d//b", "d/../a"]);
     peer.says_ok();
-    for (record, contents) in [
-        ("C0644 1 b", "2"),
-        ("C0644 1 a", "1"),
-        ("C0644 1 b", "2"),
-        ("C0644 1 a", "1"),
-    ] {
+    for (record, contents) in [("C0644 1 b", "2"), ("C0644 1 a", "1"), ("C0644 1 b", "2"), ("C0644 1 a", "1")]
+    {
         peer.hears_file(record, contents);
     }
     peer.sees_exit(0);
@@ -105,15 +94,9 @@ fn several_files_are_sent_in_the_order_asked_under_their_last_names() {
 #[test]
 fn a_link_is_followed_and_sent_under_its_own_name() {
     let yard = Yard::new();
-    yard.file("original", "contents")
-        .dir("d")
-        .link("d/link", "../original")
-        .link("l", "original");
+    yard.file("original", "contents").dir("d").link("d/link", "../original").link("l", "original");
     let mut peer = Peer::source(&yard, "", ["l", "d/link"]);
-    peer.says_ok()
-        .hears_file("C0644 8 l", "contents")
-        .hears_file("C0644 8 link", "contents")
-        .sees_exit(0);
+    peer.says_ok().hears_file("C0644 8 l", "contents").hears_file("C0644 8 link", "contents").sees_exit(0);
 }
 
 /// Hears a file and, after it, what became of the path that was asked for before it.
@@ -133,13 +116,7 @@ fn an_absent_file_is_an_error_and_the_next_one_is_sent() {
     yard.file("a", "1");
     let mut peer = Peer::source(&yard, "", ["absent", "a"]);
     peer.says_ok();
-    hears_file_and_refusal(
-        &yard,
-        &mut peer,
-        "C0644 1 a",
-        "1",
-        "absent: No such file or directory",
-    );
+    hears_file_and_refusal(&yard, &mut peer, "C0644 1 a", "1", "absent: No such file or directory");
     peer.sees_exit(1);
 }
 
@@ -162,20 +139,14 @@ fn a_named_pipe_a_socket_and_a_device_are_not_sent_and_nothing_hangs() {
     let mut peer = Peer::source(&yard, "", ["pipe", "socket", "a"]);
     peer.says_ok();
     if yard.openssh("says of a socket: No such device or address") {
-        peer.hears_that("pipe: not a regular file")
-            .hears_that("socket: No such device or address");
+        peer.hears_that("pipe: not a regular file").hears_that("socket: No such device or address");
         peer.hears_file("C0644 1 a", "1").sees_exit(1);
         return;
     }
     peer.hears_file("C0644 1 a", "1");
-    peer.hears_that("pipe: not a regular file")
-        .hears_that("socket: not a regular file")
-        .sees_exit(1);
+    peer.hears_that("pipe: not a regular file").hears_that("socket: not a regular file").sees_exit(1);
     if yard.null_device("null") {
-        Peer::source(&yard, "", ["null"])
-            .says_ok()
-            .hears_that("null: not a regular file")
-            .sees_exit(1);
+        Peer::source(&yard, "", ["null"]).says_ok().hears_that("null: not a regular file").sees_exit(1);
     }
 }
 
@@ -224,9 +195,7 @@ fn the_longest_name_is_sent_whole() {
     let name = "n".repeat(255);
     yard.file(&name, "1");
     let mut peer = Peer::source(&yard, "", [&name]);
-    peer.says_ok()
-        .hears_file(format!("C0644 1 {name}"), "1")
-        .sees_exit(0);
+    peer.says_ok().hears_file(format!("C0644 1 {name}"), "1").sees_exit(0);
 }
 
 // covers: security SRC-01, clients 3.16
@@ -235,9 +204,7 @@ fn a_line_feed_in_a_files_name_is_spelled_out() {
     let yard = Yard::new();
     yard.file("a\nC0644 4 evil", "1");
     let mut peer = Peer::source(&yard, "", ["a\nC0644 4 evil"]);
-    peer.says_ok()
-        .hears_file("C0644 1 a\\^JC0644 4 evil", "1")
-        .sees_exit(0);
+    peer.says_ok().hears_file("C0644 1 a\\^JC0644 4 evil", "1").sees_exit(0);
 }
 
 // covers: security SRC-12
@@ -253,27 +220,17 @@ fn the_root_asked_for_as_a_file_is_not_one() {
 fn every_record_is_one_write_and_the_next_waits_for_its_acknowledgement() {
     let yard = Yard::new();
     yard.dir("d").file("d/a", "hello");
-    yard.times("d/a", 1_600_000_000, 1_600_000_001)
-        .times("d", 1_600_000_002, 1_600_000_003);
-    let mut peer = Server::of(&yard)
-        .whose_writes_are_seen()
-        .source("-p -r", ["d", "absent"]);
+    yard.times("d/a", 1_600_000_000, 1_600_000_001).times("d", 1_600_000_002, 1_600_000_003);
+    let mut peer = Server::of(&yard).whose_writes_are_seen().source("-p -r", ["d", "absent"]);
     peer.says_ok();
-    for record in [
-        "T1600000002 0 1600000003 0\n",
-        "D0755 0 d\n",
-        "T1600000000 0 1600000001 0\n",
-        "C0644 5 a\n",
-    ] {
+    for record in
+        ["T1600000002 0 1600000003 0\n", "D0755 0 d\n", "T1600000000 0 1600000001 0\n", "C0644 5 a\n"]
+    {
         peer.hears_at_once(record).hears_nothing().says_ok();
     }
-    peer.hears_at_once("hello")
-        .hears_at_once(b"\0")
-        .hears_nothing()
-        .says_ok();
+    peer.hears_at_once("hello").hears_at_once(b"\0").hears_nothing().says_ok();
     peer.hears_at_once("E\n").hears_nothing().says_ok();
-    peer.hears_at_once("\x01scp: absent: No such file or directory\n")
-        .sees_exit(1);
+    peer.hears_at_once("\x01scp: absent: No such file or directory\n").sees_exit(1);
 }
 
 // covers: clients 3.4, clients 3.5, clients 3.6
@@ -281,27 +238,14 @@ fn every_record_is_one_write_and_the_next_waits_for_its_acknowledgement() {
 fn times_are_sent_only_with_p_and_microseconds_are_zero() {
     let yard = Yard::new();
     yard.file("a", "1").times("a", 1_600_000_000, 7);
-    filetime::set_file_mtime(
-        yard.path("a"),
-        filetime::FileTime::from_unix_time(1_600_000_000, 987_654_321),
-    )
-    .unwrap();
-    Peer::source(&yard, "", ["a"])
-        .says_ok()
-        .hears_file("C0644 1 a", "1")
-        .sees_exit(0);
+    filetime::set_file_mtime(yard.path("a"), filetime::FileTime::from_unix_time(1_600_000_000, 987_654_321))
+        .unwrap();
+    Peer::source(&yard, "", ["a"]).says_ok().hears_file("C0644 1 a", "1").sees_exit(0);
     yard.times("a", 1_600_000_000, 7);
-    filetime::set_file_mtime(
-        yard.path("a"),
-        filetime::FileTime::from_unix_time(1_600_000_000, 987_654_321),
-    )
-    .unwrap();
+    filetime::set_file_mtime(yard.path("a"), filetime::FileTime::from_unix_time(1_600_000_000, 987_654_321))
+        .unwrap();
     let mut peer = Peer::source(&yard, "-p", ["a"]);
-    peer.says_ok()
-        .hears_record("T1600000000 0 7 0")
-        .says_ok()
-        .hears_file("C0644 1 a", "1")
-        .sees_exit(0);
+    peer.says_ok().hears_record("T1600000000 0 7 0").says_ok().hears_file("C0644 1 a", "1").sees_exit(0);
 }
 
 // covers: peers 64
@@ -310,29 +254,19 @@ fn times_before_1970_are_sent_as_1970() {
     let yard = Yard::new();
     yard.file("a", "1").times("a", -5, -7);
     let mut peer = Peer::source(&yard, "-p", ["a"]);
-    peer.says_ok()
-        .hears_record("T0 0 0 0")
-        .says_ok()
-        .hears_file("C0644 1 a", "1")
-        .sees_exit(0);
+    peer.says_ok().hears_record("T0 0 0 0").says_ok().hears_file("C0644 1 a", "1").sees_exit(0);
 }
 
 // covers: peers 69, peers 70
 #[test]
 fn the_mode_sent_has_four_digits_and_no_sticky_bit() {
     let yard = Yard::new();
-    for (mode, sent, confined) in [
-        (0o7, "0007", "0007"),
-        (0o1600, "0600", "0600"),
-        (0o6755, "6755", "0755"),
-    ] {
+    for (mode, sent, confined) in [(0o7, "0007", "0007"), (0o1600, "0600", "0600"), (0o6755, "6755", "0755")]
+    {
         yard.file("a", "1").chmod("a", mode);
         yard.openssh("sends set-id bits, as scp-server does without --root");
         let sent = if yard.unconfined() { sent } else { confined };
-        Peer::source(&yard, "", ["a"])
-            .says_ok()
-            .hears_file(format!("C{sent} 1 a"), "1")
-            .sees_exit(0);
+        Peer::source(&yard, "", ["a"]).says_ok().hears_file(format!("C{sent} 1 a"), "1").sees_exit(0);
     }
 }
 
@@ -352,9 +286,7 @@ fn a_client_that_says_1_to_a_record_skips_it_and_the_rest_is_sent() {
     let yard = Yard::new();
     yard.file("a", "1").file("b", "2").dir("d").file("d/c", "3");
     let mut peer = Peer::source(&yard, "-r", ["a", "d", "b"]);
-    peer.says_ok()
-        .hears_record("C0644 1 a")
-        .says("\x01scp: not this one\n");
+    peer.says_ok().hears_record("C0644 1 a").says("\x01scp: not this one\n");
     peer.hears_record("D0755 0 d").says("\x01nor that\n");
     peer.hears_file("C0644 1 b", "2").sees_exit(1);
 }
@@ -363,16 +295,10 @@ fn a_client_that_says_1_to_a_record_skips_it_and_the_rest_is_sent() {
 #[test]
 fn a_client_that_says_1_to_times_skips_what_they_belong_to() {
     let yard = Yard::new();
-    yard.file("a", "1")
-        .file("b", "2")
-        .times("a", 5, 6)
-        .times("b", 7, 8);
+    yard.file("a", "1").file("b", "2").times("a", 5, 6).times("b", 7, 8);
     let mut peer = Peer::source(&yard, "-p", ["a", "b"]);
     peer.says_ok().hears_record("T5 0 6 0").says("\x01no\n");
-    peer.hears_record("T7 0 8 0")
-        .says_ok()
-        .hears_file("C0644 1 b", "2")
-        .sees_exit(1);
+    peer.hears_record("T7 0 8 0").says_ok().hears_file("C0644 1 b", "2").sees_exit(1);
 }
 
 // covers: clients 2.13
@@ -381,11 +307,7 @@ fn a_client_that_says_1_after_the_contents_has_failed_and_the_rest_is_sent() {
     let yard = Yard::new();
     yard.file("a", "1").file("b", "2");
     let mut peer = Peer::source(&yard, "", ["a", "b"]);
-    peer.says_ok()
-        .hears_record("C0644 1 a")
-        .says_ok()
-        .hears_exactly("1\0")
-        .says("\x01scp: disk full\n");
+    peer.says_ok().hears_record("C0644 1 a").says_ok().hears_exactly("1\0").says("\x01scp: disk full\n");
     peer.hears_file("C0644 1 b", "2").sees_exit(1);
 }
 
@@ -427,12 +349,7 @@ fn a_client_that_leaves_without_the_last_acknowledgement_leaves_nothing_behind()
     let yard = Yard::new();
     yard.file("a", "1");
     let mut peer = Peer::source(&yard, "", ["a"]);
-    peer.says_ok()
-        .hears_record("C0644 1 a")
-        .says_ok()
-        .hears_exactly("1")
-        .hangs_up()
-        .hears_ok();
+    peer.says_ok().hears_record("C0644 1 a").says_ok().hears_exactly("1").hangs_up().hears_ok();
     if yard.openssh("takes the end for an error where libssh2 does not send the last acknowledgement") {
         return drop(peer.sees_exit(1));
     }
@@ -445,11 +362,7 @@ fn a_client_that_leaves_before_it_has_a_file_has_failed() {
     let yard = Yard::new();
     yard.file("a", "1");
     Peer::source(&yard, "", ["a"]).hangs_up().sees_exit(1);
-    Peer::source(&yard, "", ["a"])
-        .says_ok()
-        .hears_record("C0644 1 a")
-        .hangs_up()
-        .sees_exit(1);
+    Peer::source(&yard, "", ["a"]).says_ok().hears_record("C0644 1 a").hangs_up().sees_exit(1);
 }
 
 // covers: clients 3.17, clients 2.1
@@ -487,15 +400,10 @@ fn a_temporary_of_ours_is_not_listed() {
     let name = "d/.scp-0123456789abcdef";
     yard.dir("d").file(name, "half").file("d/a", "1");
     let mut peer = Peer::source(&yard, "-r", ["d"]);
-    peer.says_ok()
-        .hears_record("D0755 0 d")
-        .says_ok()
-        .hears_file("C0644 1 a", "1");
+    peer.says_ok().hears_record("D0755 0 d").says_ok().hears_file("C0644 1 a", "1");
     peer.hears_record("E").says_ok().sees_exit(0);
     let mut peer = Peer::asks(&yard, "scp -f d/.scp*");
-    peer.says_ok()
-        .hears_that("d/.scp*: No such file or directory")
-        .sees_exit(1);
+    peer.says_ok().hears_that("d/.scp*: No such file or directory").sees_exit(1);
     std::fs::remove_file(yard.path(name)).unwrap();
 }
 
@@ -506,8 +414,6 @@ fn a_temporary_of_ours_is_not_sent_to_one_who_knows_its_name() {
     let name = "d/.scp-0123456789abcdef";
     yard.dir("d").file(name, "half");
     let mut peer = Peer::source(&yard, "", [name]);
-    peer.says_ok()
-        .hears_that(&format!("{name}: No such file or directory"))
-        .sees_exit(1);
+    peer.says_ok().hears_that(&format!("{name}: No such file or directory")).sees_exit(1);
     std::fs::remove_file(yard.path(name)).unwrap();
 }

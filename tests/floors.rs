@@ -9,9 +9,7 @@ const FLOORS: [&[&str]; 5] = [
     &["lib", "main"],
     &["sink", "source", "sftp"],
     &["channel", "jail", "audit", "sandbox", "abort", "signals"],
-    &[
-        "wire", "words", "request", "config", "policy", "pattern", "options",
-    ],
+    &["wire", "words", "request", "config", "policy", "pattern", "options"],
     &["name", "attr", "refusal"],
 ];
 
@@ -25,14 +23,7 @@ fn rooms() -> BTreeMap<String, String> {
             waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let below: PathBuf = path.strip_prefix(&source).unwrap().with_extension("");
-            let room = below
-                .components()
-                .next()
-                .unwrap()
-                .as_os_str()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let room = below.components().next().unwrap().as_os_str().to_str().unwrap().to_owned();
             let text = fs::read_to_string(&path).unwrap();
             let program = text.split("#[cfg(test)]\nmod ").next().unwrap();
             rooms.entry(room).or_default().push_str(program);
@@ -47,9 +38,8 @@ fn known(text: &str) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
         for part in line.split("crate::").skip(1) {
-            let end = part
-                .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
-                .unwrap_or(part.len());
+            let end =
+                part.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(part.len());
             known.insert(part[..end].to_owned());
         }
     }
@@ -86,11 +76,7 @@ fn no_two_rooms_know_each_other() {
         })
         .collect();
     // Whoever knows nobody that is left goes; those who stay stand in a circle.
-    while let Some(room) = rooms
-        .iter()
-        .find(|(_, known)| known.is_empty())
-        .map(|(room, _)| room.clone())
-    {
+    while let Some(room) = rooms.iter().find(|(_, known)| known.is_empty()).map(|(room, _)| room.clone()) {
         rooms.remove(&room);
         for known in rooms.values_mut() {
             known.remove(&room);

@@ -47,18 +47,8 @@ fn yard_of(names: &[&str]) -> Yard {
 // covers: peers 48, peers 49, security CMD-09
 #[test]
 fn a_pattern_stands_for_the_names_it_matches_in_their_order() {
-    let yard = yard_of(&[
-        "b.txt",
-        "a.txt",
-        "c.log",
-        "ab",
-        ".hidden.txt",
-        "d/",
-        "d/x.txt",
-        "d/y.txt",
-        "[",
-        "é",
-    ]);
+    let yard =
+        yard_of(&["b.txt", "a.txt", "c.log", "ab", ".hidden.txt", "d/", "d/x.txt", "d/y.txt", "[", "é"]);
     for (pattern, expected) in [
         ("*.txt", &["a.txt", "b.txt"][..]),
         ("*.log", &["c.log"]),
@@ -84,10 +74,7 @@ fn a_pattern_stands_for_the_names_it_matches_in_their_order() {
 fn a_pattern_that_matches_nothing_is_a_name_that_is_not_there() {
     let yard = yard_of(&["a"]);
     for pattern in ["*.txt", "b*", "nothing/*", "[b]", "[", "[!a]", "a/*", "?.?"] {
-        assert_eq!(
-            refused(&yard, &format!("scp -f {pattern}")).split(": ").next(),
-            Some(pattern)
-        );
+        assert_eq!(refused(&yard, &format!("scp -f {pattern}")).split(": ").next(), Some(pattern));
     }
 }
 
@@ -118,10 +105,7 @@ fn a_pattern_with_r_sends_files_and_directories() {
     let yard = yard_of(&["a1", "a2/", "a2/x", "b"]);
     assert_eq!(sent(&yard, "scp -r -f a*"), ["a1", "a2", "x"]);
     let mut peer = Peer::asks(&yard, "scp -f a*");
-    peer.says_ok()
-        .hears_file("C0644 0 a1", "")
-        .hears_that("a2: not a regular file")
-        .sees_exit(1);
+    peer.says_ok().hears_file("C0644 0 a1", "").hears_that("a2: not a regular file").sees_exit(1);
 }
 
 // covers: security CMD-09, peers H-i
@@ -142,11 +126,7 @@ fn a_name_that_a_pattern_matches_is_never_an_option_nor_taken_apart() {
 #[test]
 fn a_pattern_never_leaves_the_root() {
     let Some(yard) = Yard::confined() else { return };
-    yard.dir("d")
-        .link("out", "../outside")
-        .link("d/up", "../..")
-        .link("etc", "/etc")
-        .file("d/f", "");
+    yard.dir("d").link("out", "../outside").link("d/up", "../..").link("etc", "/etc").file("d/f", "");
     for pattern in [
         "../*",
         "../outside/*",
@@ -175,20 +155,10 @@ fn a_pattern_never_leaves_the_root() {
 #[test]
 fn a_pattern_for_a_target_has_to_match_one_name() {
     let yard = yard_of(&["one/", "two/", "two2/"]);
-    Peer::asks(&yard, "scp -t o*")
-        .hears_ok()
-        .stores("C0644 1 a", "1")
-        .hangs_up()
-        .sees_exit(0);
+    Peer::asks(&yard, "scp -t o*").hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
     yard.has("one/a", "1");
-    Peer::asks(&yard, "scp -t tw*")
-        .hears_that("ambiguous target")
-        .sees_exit(1);
-    Peer::asks(&yard, "scp -t x*")
-        .hears_ok()
-        .stores("C0644 1 a", "1")
-        .hangs_up()
-        .sees_exit(0);
+    Peer::asks(&yard, "scp -t tw*").hears_that("ambiguous target").sees_exit(1);
+    Peer::asks(&yard, "scp -t x*").hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
     yard.has("x*", "1");
 }
 
@@ -229,28 +199,15 @@ fn a_tilde_is_where_a_session_starts() {
         return;
     };
     yard.dir("d").file("d/a", "").file("~", "").file("a~", "");
-    for (line, expected) in [
-        ("~/d/a", "a"),
-        ("'~'", "~"),
-        ("\\~", "~"),
-        ("a~", "a~"),
-        ("~/d/*", "a"),
-    ] {
+    for (line, expected) in [("~/d/a", "a"), ("'~'", "~"), ("\\~", "~"), ("a~", "a~"), ("~/d/*", "a")] {
         assert_eq!(sent(&yard, &format!("scp -f {line}")), [expected], "{line}");
     }
-    Peer::asks(&yard, "scp -t ~/d")
-        .hears_ok()
-        .stores("C0644 1 b", "1")
-        .hangs_up()
-        .sees_exit(0);
+    Peer::asks(&yard, "scp -t ~/d").hears_ok().stores("C0644 1 b", "1").hangs_up().sees_exit(0);
     yard.has("d/b", "1");
     if yard.openssh("has the shell put another account's home in the place of ~account") {
         return;
     }
-    assert_eq!(
-        refused(&yard, "scp -f ~root/x"),
-        "~root/x: No such file or directory"
-    );
+    assert_eq!(refused(&yard, "scp -f ~root/x"), "~root/x: No such file or directory");
 }
 
 // covers: security CMD-09, clients 2.8
@@ -271,11 +228,7 @@ fn many_matches_are_all_sent() {
     let mut peer = Peer::asks(&yard, "scp -f *");
     let heard = peer.says([0; 4001]).hangs_up().hears_the_rest();
     peer.sees_exit(0);
-    assert!(
-        names(&heard)
-            .into_iter()
-            .eq((0..2000).map(|number| format!("{number:04}")))
-    );
+    assert!(names(&heard).into_iter().eq((0..2000).map(|number| format!("{number:04}"))));
 }
 
 // covers: security CMD-09, security SRC-06

@@ -15,10 +15,7 @@ fn assert_all_arrived(yard: &Yard) {
     yard.holds(["a", "d/", "d/b", "d/empty"]);
     assert_eq!(yard.stamps("a"), (1000, 1001));
     assert_eq!(yard.stamps("d").0, 2000);
-    assert_eq!(
-        (yard.mode("a"), yard.mode("d"), yard.mode("d/b")),
-        (0o640, 0o750, 0o600)
-    );
+    assert_eq!((yard.mode("a"), yard.mode("d"), yard.mode("d/b")), (0o640, 0o750, 0o600));
     yard.has("a", "hello");
     yard.has("d/b", "xyz");
     yard.has("d/empty", "");
@@ -38,10 +35,7 @@ fn a_session_in_one_write_is_served_like_any_other() {
 fn a_session_byte_by_byte_is_served_like_any_other() {
     let yard = Yard::new();
     let mut peer = Server::of(&yard).who_reads_piecemeal().sink("-r -p", ".");
-    peer.says_in_pieces(SESSION, 1)
-        .hangs_up()
-        .hears_oks(REPLIES)
-        .sees_exit(0);
+    peer.says_in_pieces(SESSION, 1).hangs_up().hears_oks(REPLIES).sees_exit(0);
     assert_all_arrived(&yard);
 }
 
@@ -50,10 +44,7 @@ fn a_session_byte_by_byte_is_served_like_any_other() {
 fn a_session_in_pieces_of_three_bytes_is_served_like_any_other() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r -p", ".");
-    peer.says_in_pieces(SESSION, 3)
-        .hangs_up()
-        .hears_oks(REPLIES)
-        .sees_exit(0);
+    peer.says_in_pieces(SESSION, 3).hangs_up().hears_oks(REPLIES).sees_exit(0);
     assert_all_arrived(&yard);
 }
 
@@ -72,10 +63,7 @@ fn ends_well(offset: usize) -> bool {
 fn at_whatever_byte_a_client_leaves_a_file_is_whole_or_as_before() {
     for offset in 0..=SESSION.len() {
         let yard = Yard::new();
-        yard.file("a", "the old version")
-            .dir("d")
-            .file("d/b", "the old b")
-            .file("d/empty", "the old one");
+        yard.file("a", "the old version").dir("d").file("d/b", "the old b").file("d/empty", "the old one");
         let mut peer = Peer::sink(&yard, "-r -p", ".");
         peer.says(&SESSION[..offset]).hangs_up();
         let heard = peer.hears_the_rest();
@@ -87,26 +75,15 @@ fn at_whatever_byte_a_client_leaves_a_file_is_whole_or_as_before() {
         }
         peer.sees_exit(i32::from(!ends_well(offset)));
         // Whatever is said at last, it comes after the acknowledgements that are due.
-        let text = heard
-            .iter()
-            .position(|&byte| byte != 0)
-            .map_or(&heard[heard.len()..], |at| &heard[at..]);
-        assert!(
-            text.is_empty() || text.starts_with(b"\x01scp: "),
-            "{offset}: {}",
-            heard.escape_ascii()
-        );
+        let text = heard.iter().position(|&byte| byte != 0).map_or(&heard[heard.len()..], |at| &heard[at..]);
+        assert!(text.is_empty() || text.starts_with(b"\x01scp: "), "{offset}: {}", heard.escape_ascii());
         yard.holds(["a", "d/", "d/b", "d/empty"]);
         for (name, old, new, position) in [
             ("a", &b"the old version"[..], &b"hello"[..], b"hello".as_slice()),
             ("d/empty", b"the old one", b"", b"empty\n"),
             ("d/b", b"the old b", b"xyz", b"xyz"),
         ] {
-            let whole = SESSION
-                .windows(position.len())
-                .position(|w| w == position)
-                .unwrap()
-                + position.len();
+            let whole = SESSION.windows(position.len()).position(|w| w == position).unwrap() + position.len();
             yard.has(name, if offset >= whole { new } else { old });
         }
     }
@@ -147,10 +124,7 @@ fn the_end_in_place_of_the_status_byte_completes_the_file() {
         yard.file("a", "the old version").chmod("a", 0o600);
         let mut peer = Peer::sink(&yard, "-p", "a");
         peer.hears_ok().says_record("T1000 0 2000 0").hears_ok();
-        peer.says_record(format!("C0640 {size} a"))
-            .hears_ok()
-            .says(contents)
-            .hangs_up();
+        peer.says_record(format!("C0640 {size} a")).hears_ok().says(contents).hangs_up();
         if yard
             .openssh("takes it for an error when the client leaves instead of sending the last status byte")
         {
@@ -159,11 +133,7 @@ fn the_end_in_place_of_the_status_byte_completes_the_file() {
             continue;
         }
         let heard = peer.hears_the_rest();
-        assert!(
-            matches!(heard.as_slice(), b"" | b"\0"),
-            "{}",
-            heard.escape_ascii()
-        );
+        assert!(matches!(heard.as_slice(), b"" | b"\0"), "{}", heard.escape_ascii());
         peer.sees_exit(0);
         assert_eq!(yard.stamps("a"), (1000, 2000));
         assert_eq!(yard.mode("a"), 0o640);
@@ -176,19 +146,9 @@ fn the_end_in_place_of_the_status_byte_completes_the_file() {
 fn the_end_inside_a_directory_keeps_what_is_finished_and_is_an_error() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .says_record("D0755 0 d")
-        .hears_ok()
-        .stores("C0644 1 a", "1")
-        .hangs_up();
+    peer.hears_ok().says_record("D0755 0 d").hears_ok().stores("C0644 1 a", "1").hangs_up();
     peer.hears_the_rest();
-    peer.sees_exit(
-        if yard.openssh("ends well when the client leaves inside a directory") {
-            0
-        } else {
-            1
-        },
-    );
+    peer.sees_exit(if yard.openssh("ends well when the client leaves inside a directory") { 0 } else { 1 });
     yard.holds(["d/", "d/a"]);
     yard.has("d/a", "1");
 }
@@ -229,12 +189,7 @@ fn a_client_that_does_not_listen_still_gets_its_file_stored_and_nobody_dies_of_a
 fn a_client_that_left_after_its_first_file_has_that_file() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says_record("C0644 1 a")
-        .hears_ok()
-        .stops_listening()
-        .says("1\0")
-        .hangs_up();
+    peer.hears_ok().says_record("C0644 1 a").hears_ok().stops_listening().says("1\0").hangs_up();
     if yard.openssh("dies of SIGPIPE when the client stops listening") {
         peer.sees_any_end();
         return;
@@ -262,11 +217,7 @@ fn a_source_whose_client_does_not_listen_ends_without_a_signal() {
             continue;
         }
         peer.says_ok().hears_line();
-        peer.says_ok()
-            .hears_exactly("xxx")
-            .stops_listening()
-            .hangs_up()
-            .sees_exit(1);
+        peer.says_ok().hears_exactly("xxx").stops_listening().hangs_up().sees_exit(1);
     }
 }
 

@@ -23,16 +23,8 @@ fn a_root_whose_name_is_given_to_another_directory_is_still_the_old_one() {
     let away = yard.home().join("away");
     fs::rename(yard.path(""), &away).unwrap();
     symlink(yard.outside(""), yard.path("")).unwrap();
-    source
-        .says_ok()
-        .hears_file("C0644 6 a", "inside")
-        .hears_record("E")
-        .says_ok()
-        .sees_exit(0);
-    sink.stores("C0644 3 secret", "new")
-        .says_record("D0755 0 d")
-        .hears_ok()
-        .stores("C0644 1 b", "1");
+    source.says_ok().hears_file("C0644 6 a", "inside").hears_record("E").says_ok().sees_exit(0);
+    sink.stores("C0644 3 secret", "new").says_record("D0755 0 d").hears_ok().stores("C0644 1 b", "1");
     sink.says_record("E").hears_ok().hangs_up().sees_exit(0);
     fs::remove_file(yard.path("")).unwrap();
     fs::rename(&away, yard.path("")).unwrap();
@@ -45,11 +37,7 @@ fn a_directory_swapped_for_a_link_in_the_middle_of_a_session_leads_nowhere() {
     let Some(yard) = Yard::confined() else { return };
     yard.dir("d").file("d/inner", "inside");
     let mut sink = Peer::sink(&yard, "-r -p", ".");
-    sink.hears_ok()
-        .says_record("T5 0 5 0")
-        .hears_ok()
-        .says_record("D0777 0 d")
-        .hears_ok();
+    sink.hears_ok().says_record("T5 0 5 0").hears_ok().says_record("D0777 0 d").hears_ok();
     let mut source = Peer::source(&yard, "-r", ["d"]);
     source.says_ok().hears_record("D0755 0 d");
     fs::rename(yard.path("d"), yard.path("moved")).unwrap();
@@ -68,12 +56,7 @@ fn a_name_swapped_for_a_link_between_header_and_contents_is_replaced() {
     let Some(yard) = Yard::confined() else { return };
     yard.file("a", "old").dir("t");
     let mut peer = Peer::sink(&yard, "-p", ".");
-    peer.hears_ok()
-        .says_record("T5 0 5 0")
-        .hears_ok()
-        .says_record("C0600 3 a")
-        .hears_ok()
-        .says("ne");
+    peer.hears_ok().says_record("T5 0 5 0").hears_ok().says_record("C0600 3 a").hears_ok().says("ne");
     fs::remove_file(yard.path("a")).unwrap();
     yard.link("a", "../outside/secret");
     peer.says("w\0").hears_ok().hangs_up().sees_exit(0);
@@ -125,11 +108,7 @@ fn a_file_that_grows_is_replaced_or_deleted_is_sent_as_announced() {
             _ => drop(yard.chmod("a", 0)),
         }
         yard.file("b", "2");
-        peer.says_ok()
-            .hears_exactly("hello\0")
-            .says_ok()
-            .hears_file("C0644 1 b", "2")
-            .sees_exit(0);
+        peer.says_ok().hears_exactly("hello\0").says_ok().hears_file("C0644 1 b", "2").sees_exit(0);
     }
 }
 
@@ -137,11 +116,7 @@ fn a_file_that_grows_is_replaced_or_deleted_is_sent_as_announced() {
 #[test]
 fn entries_that_go_while_a_directory_is_sent_are_told_of_or_left_out() {
     let yard = Yard::new();
-    yard.dir("d")
-        .dir("d/x")
-        .dir("d/y")
-        .file("d/x/f", "")
-        .file("d/y/f", "");
+    yard.dir("d").dir("d/x").dir("d/y").file("d/x/f", "").file("d/y/f", "");
     let mut peer = Peer::source(&yard, "-r", ["d"]);
     peer.says_ok().hears_record("D0755 0 d").says_ok();
     let first = peer.hears_line();
@@ -198,11 +173,7 @@ fn a_fetch_during_an_upload_gets_the_old_file() {
     };
     yard.file("a", "old");
     let mut sink = Peer::sink(&yard, "", "a");
-    sink.hears_ok()
-        .says_record("C0644 3 a")
-        .hears_ok()
-        .says("ne")
-        .hears_nothing();
+    sink.hears_ok().says_record("C0644 3 a").hears_ok().says("ne").hears_nothing();
     let mut source = Peer::source(&yard, "", ["a"]);
     source.says_ok().hears_record("C0644 3 a");
     sink.says("w\0").hears_ok().hangs_up().sees_exit(0);
@@ -216,10 +187,7 @@ fn two_sessions_can_make_one_directory() {
     let yard = Yard::new();
     let mut peers = [Peer::sink(&yard, "-r", "."), Peer::sink(&yard, "-r", ".")];
     for (number, peer) in peers.iter_mut().enumerate() {
-        peer.hears_ok()
-            .says_record("D0755 0 d")
-            .hears_ok()
-            .stores(format!("C0644 1 {number}"), "x");
+        peer.hears_ok().says_record("D0755 0 d").hears_ok().stores(format!("C0644 1 {number}"), "x");
     }
     for peer in &mut peers {
         peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
@@ -237,11 +205,7 @@ fn a_signal_ends_an_upload_with_the_old_file_in_place_and_no_trace() {
     for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT] {
         for name in ["a", "new"] {
             let mut peer = Peer::sink(&yard, "", ".");
-            peer.hears_ok()
-                .says_record(format!("C0644 9 {name}"))
-                .hears_ok()
-                .says("some")
-                .hears_nothing();
+            peer.hears_ok().says_record(format!("C0644 9 {name}")).hears_ok().says("some").hears_nothing();
             peer.signals(signal).hears_the_rest();
             peer.sees_exit(1);
             yard.holds(["a"]);
@@ -251,10 +215,7 @@ fn a_signal_ends_an_upload_with_the_old_file_in_place_and_no_trace() {
         peer.hears_ok().signals(signal).hears_the_rest();
         peer.sees_exit(1);
         let mut peer = Peer::source(&yard, "", ["a"]);
-        peer.says_ok()
-            .hears_record("C0644 3 a")
-            .signals(signal)
-            .hears_the_rest();
+        peer.says_ok().hears_record("C0644 3 a").signals(signal).hears_the_rest();
         peer.sees_exit(1);
     }
 }
@@ -265,11 +226,7 @@ fn a_server_that_is_killed_leaves_the_old_file() {
     let yard = Yard::new();
     yard.file("a", "the old version");
     let mut peer = Peer::sink(&yard, "", "a");
-    peer.hears_ok()
-        .says_record("C0644 9 a")
-        .hears_ok()
-        .says("some")
-        .hears_nothing();
+    peer.hears_ok().says_record("C0644 9 a").hears_ok().says("some").hears_nothing();
     peer.signals(Signal::SIGKILL).sees_any_end();
     if !yard.openssh("leaves pieces of a file that was cut short, mixed with what was there before") {
         yard.has("a", "the old version");
@@ -316,10 +273,7 @@ fn a_file_of_somebody_elses_in_a_sticky_directory_is_refused_in_step() {
         peer.says("new\0");
     }
     let heard = peer.hears_refusal();
-    assert!(
-        heard.ends_with("Operation not permitted") || heard.ends_with("Permission denied"),
-        "{heard}"
-    );
+    assert!(heard.ends_with("Operation not permitted") || heard.ends_with("Permission denied"), "{heard}");
     peer.stores("C0644 1 b", "1").hangs_up().sees_exit(1);
     yard.holds(["t/", "t/a", "t/b"]);
     yard.has("t/a", "root's");
@@ -335,12 +289,7 @@ fn times_and_mode_that_cannot_be_set_are_an_error_and_the_next_file_is_intact() 
     yard.file("a", "root's").chmod("a", 0o666);
     std::os::unix::fs::chown(yard.path("a"), Some(0), Some(0)).unwrap();
     let mut peer = Peer::sink(&yard, "-p", ".");
-    peer.hears_ok()
-        .says_record("T5 0 5 0")
-        .hears_ok()
-        .says_record("C0640 3 a")
-        .hears_ok()
-        .says("new\0");
+    peer.hears_ok().says_record("T5 0 5 0").hears_ok().says_record("C0640 3 a").hears_ok().says("new\0");
     let stored = peer.hears_whether_ok();
     if !stored {
         peer.hears_refusal();
@@ -363,10 +312,7 @@ fn many_sessions_at_once_are_served() {
     let yard = Yard::new();
     let mut peers: Vec<Peer> = (0..50).map(|_| Peer::sink(&yard, "", ".")).collect();
     for (number, peer) in peers.iter_mut().enumerate() {
-        peer.hears_ok()
-            .says_record(format!("C0644 1 {number}"))
-            .hears_ok()
-            .says("x");
+        peer.hears_ok().says_record(format!("C0644 1 {number}")).hears_ok().says("x");
     }
     for peer in &mut peers {
         peer.says_ok().hears_ok().hangs_up().sees_exit(0);

@@ -14,9 +14,7 @@ fn peak_of_storing(count: usize) -> u64 {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
     peer.hears_ok().says_record("D0755 0 d").hears_ok();
-    let files: String = (0..count)
-        .map(|number| format!("C0644 1 {}\n1\0", number % 100))
-        .collect();
+    let files: String = (0..count).map(|number| format!("C0644 1 {}\n1\0", number % 100)).collect();
     peer.says(files).hears_oks(2 * count);
     let peak = peer.peak_memory();
     peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
@@ -33,9 +31,7 @@ fn peak_of_fetching(count: usize) -> u64 {
     let mut peer = Peer::source(&yard, "-r", ["d"]);
     peer.says(vec![0; 2 + 2 * count]);
     let total: usize = "D0755 0 d\n".len()
-        + (0..count)
-            .map(|number| format!("C0644 1 {number}\n1\0").len())
-            .sum::<usize>()
+        + (0..count).map(|number| format!("C0644 1 {number}\n1\0").len()).sum::<usize>()
         + "E\n".len();
     peer.hears_count(total);
     let peak = peer.peak_memory();
@@ -47,20 +43,14 @@ fn peak_of_fetching(count: usize) -> u64 {
 #[test]
 fn storing_many_files_takes_no_more_memory_than_storing_a_few() {
     let (few, many) = (peak_of_storing(FEW), peak_of_storing(MANY));
-    assert!(
-        many <= few + MARGIN,
-        "{few} KiB for {FEW} files, {many} KiB for {MANY}"
-    );
+    assert!(many <= few + MARGIN, "{few} KiB for {FEW} files, {many} KiB for {MANY}");
 }
 
 // covers: security SRC-09, peers H-m, peers 119
 #[test]
 fn fetching_many_files_takes_no_more_memory_than_fetching_a_few() {
     let (few, many) = (peak_of_fetching(FEW), peak_of_fetching(MANY));
-    assert!(
-        many <= few + MARGIN,
-        "{few} KiB for {FEW} files, {many} KiB for {MANY}"
-    );
+    assert!(many <= few + MARGIN, "{few} KiB for {FEW} files, {many} KiB for {MANY}");
 }
 
 // covers: security CR-22, peers H-p
@@ -70,16 +60,9 @@ fn a_claim_of_nearly_endless_size_takes_no_memory_and_no_space() {
     let yard = Yard::new();
     yard.file("a", "the old version");
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .says_record("C0644 9223372036854775807 a")
-        .hears_ok()
-        .says("some")
-        .hears_nothing();
+    peer.hears_ok().says_record("C0644 9223372036854775807 a").hears_ok().says("some").hears_nothing();
     let peak = peer.peak_memory();
-    assert!(
-        peak <= plain + MARGIN,
-        "{plain} KiB for small files, {peak} KiB for a large claim"
-    );
+    assert!(peak <= plain + MARGIN, "{plain} KiB for small files, {peak} KiB for a large claim");
     let blocks: u64 = std::fs::read_dir(yard.path(""))
         .unwrap()
         .map(|entry| std::os::unix::fs::MetadataExt::blocks(&entry.unwrap().metadata().unwrap()))
@@ -102,10 +85,7 @@ fn a_line_that_does_not_end_takes_no_memory() {
     // Just what is not too long yet.
     peer.hears_ok().says([b'C'; 2000]).hears_nothing();
     let peak = peer.peak_memory();
-    assert!(
-        peak <= plain + MARGIN,
-        "{plain} KiB for small files, {peak} KiB for a long line"
-    );
+    assert!(peak <= plain + MARGIN, "{plain} KiB for small files, {peak} KiB for a long line");
     peer.says(vec![b'C'; 1 << 20]).hears_refusal();
     peer.sees_exit(1);
 }

@@ -9,10 +9,7 @@ use crate::yard::Yard;
 /// Stores a file in a session of its own and returns its mode.
 fn stored_mode(yard: &Yard, flags: &str, mode: &str) -> u32 {
     let mut peer = Peer::sink(yard, flags, "a");
-    peer.hears_ok()
-        .stores(format!("C{mode} 1 a"), "1")
-        .hangs_up()
-        .sees_exit(0);
+    peer.hears_ok().stores(format!("C{mode} 1 a"), "1").hangs_up().sees_exit(0);
     yard.mode("a")
 }
 
@@ -83,12 +80,9 @@ fn a_directorys_set_id_and_sticky_bits_are_not_set_in_a_root() {
 // covers: security ENV-07, security CR-19, peers H-j
 #[test]
 fn without_p_a_new_files_mode_is_subject_to_the_umask_and_with_p_it_is_not() {
-    for (umask, without, with) in [
-        ("000", 0o666, 0o666),
-        ("027", 0o640, 0o666),
-        ("077", 0o600, 0o666),
-        ("0777", 0, 0o666),
-    ] {
+    for (umask, without, with) in
+        [("000", 0o666, 0o666), ("027", 0o640, 0o666), ("077", 0o600, 0o666), ("0777", 0, 0o666)]
+    {
         for (flags, wanted) in [("", without), ("-p", with)] {
             let yard = Yard::new();
             let mut peer = Server::of(&yard).umask(umask).sink(flags, "a");
@@ -104,10 +98,7 @@ fn without_p_a_new_directorys_mode_is_subject_to_the_umask_and_with_p_it_is_not(
     for (flags, wanted) in [("-r", 0o770), ("-r -p", 0o777)] {
         let yard = Yard::new();
         let mut peer = Server::of(&yard).umask("007").sink(flags, ".");
-        peer.hears_ok()
-            .says_record("D0777 0 d")
-            .hears_ok()
-            .stores("C0666 1 a", "1");
+        peer.hears_ok().says_record("D0777 0 d").hears_ok().stores("C0666 1 a", "1");
         peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
         assert_eq!(yard.mode("d"), wanted, "{flags}");
         assert_eq!(yard.mode("d/a"), wanted & 0o666, "{flags}");
@@ -140,13 +131,7 @@ fn without_p_an_old_directory_keeps_its_mode() {
     let yard = Yard::new();
     yard.dir("d").chmod("d", 0o751);
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .says_record("D0700 0 d")
-        .hears_ok()
-        .says_record("E")
-        .hears_ok()
-        .hangs_up()
-        .sees_exit(0);
+    peer.hears_ok().says_record("D0700 0 d").hears_ok().says_record("E").hears_ok().hangs_up().sees_exit(0);
     assert_eq!(yard.mode("d"), 0o751);
 }
 
@@ -176,11 +161,7 @@ fn a_directory_that_is_closed_is_filled_first_and_closed_at_its_end() {
             peer.hears_ok().says_record("T1000 0 1000 0").hears_ok();
             peer.says_record(format!("D{mode} 0 {name}")).hears_ok();
             peer.stores("C0444 1 a", "1");
-            peer.says_record("D0555 0 sub")
-                .hears_ok()
-                .stores("C0404 1 b", "2")
-                .says_record("E")
-                .hears_ok();
+            peer.says_record("D0555 0 sub").hears_ok().stores("C0404 1 b", "2").says_record("E").hears_ok();
             peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
             assert_eq!(yard.mode(name), bits);
             assert_eq!(yard.stat(name).mtime(), 1000);
@@ -197,10 +178,7 @@ fn a_directory_that_is_closed_is_filled_first_and_closed_at_its_end() {
 fn without_p_a_tree_of_closed_directories_can_be_stored() {
     let Some(yard) = Yard::of_a_user() else { return };
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .says_record("D0500 0 d")
-        .hears_ok()
-        .stores("C0400 1 a", "1");
+    peer.hears_ok().says_record("D0500 0 d").hears_ok().stores("C0400 1 a", "1");
     peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
     yard.holds(["d/", "d/a"]);
     assert_eq!(yard.mode("d/a"), 0o400);
@@ -227,18 +205,9 @@ fn a_directory_made_in_a_set_group_id_directory_stays_one() {
 fn times_of_files_and_directories_are_set_after_their_contents() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r -p", ".");
-    peer.hears_ok()
-        .says_record("T1000 0 2000 0")
-        .hears_ok()
-        .says_record("D0755 0 d")
-        .hears_ok();
-    peer.says_record("T3000 0 4000 0")
-        .hears_ok()
-        .stores("C0644 1 a", "1");
-    peer.says_record("T500 0 600 0")
-        .hears_ok()
-        .says_record("D0755 0 sub")
-        .hears_ok();
+    peer.hears_ok().says_record("T1000 0 2000 0").hears_ok().says_record("D0755 0 d").hears_ok();
+    peer.says_record("T3000 0 4000 0").hears_ok().stores("C0644 1 a", "1");
+    peer.says_record("T500 0 600 0").hears_ok().says_record("D0755 0 sub").hears_ok();
     peer.stores("C0644 1 b", "2").says_record("E").hears_ok();
     peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
     assert_eq!(yard.stamps("d/a"), (3000, 4000));
@@ -252,14 +221,8 @@ fn times_of_files_and_directories_are_set_after_their_contents() {
 fn times_without_p_are_acknowledged_and_set() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .says_record("T1000 0 2000 0")
-        .hears_ok()
-        .stores("C0644 1 a", "1");
-    peer.says_record("T3000 0 4000 0")
-        .hears_ok()
-        .says_record("D0755 0 d")
-        .hears_ok();
+    peer.hears_ok().says_record("T1000 0 2000 0").hears_ok().stores("C0644 1 a", "1");
+    peer.says_record("T3000 0 4000 0").hears_ok().says_record("D0755 0 d").hears_ok();
     peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
     assert_eq!(yard.stamps("a"), (1000, 2000));
     assert_eq!(yard.stamps("d"), (3000, 4000));
@@ -270,9 +233,7 @@ fn times_without_p_are_acknowledged_and_set() {
 fn microseconds_are_kept() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-p", "a");
-    peer.hears_ok()
-        .says_record("T1600000000 123456 1600000001 999999")
-        .hears_ok();
+    peer.hears_ok().says_record("T1600000000 123456 1600000001 999999").hears_ok();
     peer.stores("C0644 1 a", "1").hangs_up().sees_exit(0);
     let stat = yard.stat("a");
     assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_600_000_000, 123_456_000));
@@ -282,11 +243,7 @@ fn microseconds_are_kept() {
 // covers: clients 2.6, security CR-27
 #[test]
 fn a_blank_after_t_is_passed_over_and_times_before_1970_are_taken_for_1970() {
-    for (record, stamps) in [
-        ("T 5 0 7 0", (5, 7)),
-        ("T-5 0 7 0", (0, 7)),
-        ("T-11644473600 0 -1 0", (0, 0)),
-    ] {
+    for (record, stamps) in [("T 5 0 7 0", (5, 7)), ("T-5 0 7 0", (0, 7)), ("T-11644473600 0 -1 0", (0, 0))] {
         let yard = Yard::new();
         let mut peer = Peer::sink(&yard, "-p", "a");
         peer.hears_ok().says_record(record);
@@ -303,19 +260,10 @@ fn a_blank_after_t_is_passed_over_and_times_before_1970_are_taken_for_1970() {
 // covers: security CR-28
 #[test]
 fn times_far_away_are_set_as_far_as_the_file_system_goes() {
-    for seconds in [
-        "0",
-        "2147483648",
-        "4294967296",
-        "8589934592",
-        "253402300800",
-        "9223372036854775807",
-    ] {
+    for seconds in ["0", "2147483648", "4294967296", "8589934592", "253402300800", "9223372036854775807"] {
         let yard = Yard::new();
         let mut peer = Peer::sink(&yard, "-p", "a");
-        peer.hears_ok()
-            .says_record(format!("T{seconds} 0 {seconds} 0"))
-            .hears_ok();
+        peer.hears_ok().says_record(format!("T{seconds} 0 {seconds} 0")).hears_ok();
         peer.stores("C0644 1 a", "1").hangs_up().sees_exit(0);
         let wanted: i64 = seconds.parse().unwrap();
         let (modified, _) = yard.stamps("a");
@@ -331,11 +279,7 @@ fn times_far_away_are_set_as_far_as_the_file_system_goes() {
 fn of_two_times_in_a_row_the_last_counts() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-p", "a");
-    peer.hears_ok()
-        .says_record("T1 0 1 0")
-        .hears_ok()
-        .says_record("T2000 0 3000 0")
-        .hears_ok();
+    peer.hears_ok().says_record("T1 0 1 0").hears_ok().says_record("T2000 0 3000 0").hears_ok();
     peer.stores("C0644 1 a", "1").hangs_up().sees_exit(0);
     assert_eq!(yard.stamps("a"), (2000, 3000));
 }
@@ -346,11 +290,7 @@ fn the_times_of_a_file_that_was_refused_are_not_the_next_ones() {
     let yard = Yard::new();
     yard.dir("a");
     let mut peer = Peer::sink(&yard, "-p", ".");
-    peer.hears_ok()
-        .says_record("T1000 0 1000 0")
-        .hears_ok()
-        .says_record("C0644 1 a")
-        .hears_refusal();
+    peer.hears_ok().says_record("T1000 0 1000 0").hears_ok().says_record("C0644 1 a").hears_refusal();
     peer.stores("C0644 1 b", "1").hangs_up().sees_exit(1);
     if yard.openssh("gives the times of a file that it refused to the next one") {
         return;
@@ -362,16 +302,9 @@ fn the_times_of_a_file_that_was_refused_are_not_the_next_ones() {
 #[test]
 fn the_target_directory_itself_keeps_its_mode_and_times() {
     let yard = Yard::new();
-    yard.dir("d")
-        .file("d/old", "")
-        .chmod("d", 0o711)
-        .times("d", 1000, 1000);
+    yard.dir("d").file("d/old", "").chmod("d", 0o711).times("d", 1000, 1000);
     let mut peer = Peer::sink(&yard, "-r -p", "d");
-    peer.hears_ok()
-        .says_record("T1 0 1 0")
-        .hears_ok()
-        .says_record("D0777 0 .")
-        .hears_refusal();
+    peer.hears_ok().says_record("T1 0 1 0").hears_ok().says_record("D0777 0 .").hears_refusal();
     peer.sees_exit(1);
     assert_eq!(yard.mode("d"), 0o711);
     assert_eq!(yard.stamps("d").0, 1000);

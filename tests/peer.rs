@@ -41,11 +41,7 @@ pub struct Peer {
 impl Peer {
     pub(crate) fn start(mut command: Command, packets: Packets) -> Self {
         let flags = |packets| {
-            if packets {
-                OFlag::O_CLOEXEC | OFlag::O_DIRECT
-            } else {
-                OFlag::O_CLOEXEC
-            }
+            if packets { OFlag::O_CLOEXEC | OFlag::O_DIRECT } else { OFlag::O_CLOEXEC }
         };
         let (stdin, mouth) = pipe2(flags(packets.to_server)).unwrap();
         let (ears, stdout) = pipe2(flags(packets.from_server)).unwrap();
@@ -77,9 +73,7 @@ impl Peer {
     pub fn says(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.note("says", bytes.as_ref());
         self.unsaid = bytes.as_ref().to_vec();
-        self.waits("to be listened to", |peer| {
-            peer.unsaid.is_empty() || peer.mouth.is_none()
-        });
+        self.waits("to be listened to", |peer| peer.unsaid.is_empty() || peer.mouth.is_none());
         self
     }
 
@@ -127,11 +121,7 @@ impl Peer {
         let wanted = bytes.as_ref();
         let heard = self.hears(wanted.len(), &format!("\"{}\"", short(wanted)));
         if heard != wanted {
-            self.fails(&format!(
-                "heard \"{}\" instead of \"{}\"",
-                short(&heard),
-                short(wanted)
-            ));
+            self.fails(&format!("heard \"{}\" instead of \"{}\"", short(&heard), short(wanted)));
         }
         self
     }
@@ -160,25 +150,18 @@ impl Peer {
     /// Hears an error: `\1scp: `, text and a line feed; returns the text.
     #[track_caller]
     pub fn hears_refusal(&mut self) -> String {
-        self.waits("a refusal", |peer| {
-            peer.unheard.contains(&b'\n') || peer.ears.is_none()
-        });
+        self.waits("a refusal", |peer| peer.unheard.contains(&b'\n') || peer.ears.is_none());
         let end = self.unheard.iter().position(|&byte| byte == b'\n');
         let Some(end) = end else {
             self.fails("heard no refusal to its end");
         };
         let line = self.takes(end + 1);
-        let text = line
-            .strip_prefix(b"\x01scp: ")
-            .and_then(|text| text.strip_suffix(b"\n"));
+        let text = line.strip_prefix(b"\x01scp: ").and_then(|text| text.strip_suffix(b"\n"));
         let Some(text) = text else {
             self.fails(&format!("heard \"{}\" instead of a refusal", short(&line)));
         };
         if line.len() > 2046 || text.iter().any(|byte| !(b' '..=b'~').contains(byte)) {
-            self.fails(&format!(
-                "heard a refusal of {} bytes, or one that is not plain text",
-                line.len()
-            ));
+            self.fails(&format!("heard a refusal of {} bytes, or one that is not plain text", line.len()));
         }
         String::from_utf8(text.to_vec()).unwrap()
     }
@@ -197,15 +180,9 @@ impl Peer {
     /// Hears a record, whichever it is, its line feed included.
     #[track_caller]
     pub fn hears_line(&mut self) -> String {
-        self.waits("a record", |peer| {
-            peer.unheard.contains(&b'\n') || peer.ears.is_none()
-        });
+        self.waits("a record", |peer| peer.unheard.contains(&b'\n') || peer.ears.is_none());
         match self.unheard.iter().position(|&byte| byte == b'\n') {
-            Some(end) => self
-                .takes(end + 1)
-                .escape_ascii()
-                .to_string()
-                .replace("\\n", "\n"),
+            Some(end) => self.takes(end + 1).escape_ascii().to_string().replace("\\n", "\n"),
             None => self.fails("heard no record to its end"),
         }
     }
@@ -236,17 +213,11 @@ impl Peer {
     /// Hears exactly these bytes, written by one call; see `Server::whose_writes_are_seen`.
     #[track_caller]
     pub fn hears_at_once(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        self.waits("something to be said at once", |peer| {
-            !peer.unheard.is_empty() || peer.ears.is_none()
-        });
+        self.waits("something to be said at once", |peer| !peer.unheard.is_empty() || peer.ears.is_none());
         let wanted = bytes.as_ref();
         let heard = self.takes(self.pieces.front().copied().unwrap_or(0));
         if heard != wanted {
-            self.fails(&format!(
-                "heard \"{}\" at once, not \"{}\"",
-                short(&heard),
-                short(wanted)
-            ));
+            self.fails(&format!("heard \"{}\" at once, not \"{}\"", short(&heard), short(wanted)));
         }
         self
     }
@@ -293,15 +264,11 @@ impl Peer {
     /// Sees the program end with this status and nothing unheard on stdout or unseen on stderr.
     #[track_caller]
     pub fn sees_exit(&mut self, code: i32) -> &mut Self {
-        self.waits("the exit", |peer| {
-            peer.exit.is_some() && peer.ears.is_none() && peer.screen.is_none()
-        });
+        self.waits("the exit", |peer| peer.exit.is_some() && peer.ears.is_none() && peer.screen.is_none());
         let Some(status) = self.exit else { unreachable!() };
         if status.code() != Some(code) {
             let signal = status.signal();
-            self.fails(&format!(
-                "saw it end with {status} (signal {signal:?}), not {code}"
-            ));
+            self.fails(&format!("saw it end with {status} (signal {signal:?}), not {code}"));
         }
         if !self.unheard.is_empty() {
             let unheard = short(&self.unheard);
@@ -340,10 +307,7 @@ impl Peer {
     /// Returns the most memory the program has used so far, in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -456,10 +420,7 @@ impl Drop for Peer {
         // The one process that this peer started.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        assert!(
-            std::thread::panicking(),
-            "nobody saw the end of the session: sees_exit"
-        );
+        assert!(std::thread::panicking(), "nobody saw the end of the session: sees_exit");
     }
 }
 

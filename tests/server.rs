@@ -123,13 +123,7 @@ impl<'y> Server<'y> {
 
     /// Starts `scp FLAGS -t TARGET`.
     pub fn sink(self, flags: &str, target: impl AsRef<OsStr>) -> Peer {
-        self.runs(
-            flags
-                .split_whitespace()
-                .chain(["-t"])
-                .map(OsStr::new)
-                .chain([target.as_ref()]),
-        )
+        self.runs(flags.split_whitespace().chain(["-t"]).map(OsStr::new).chain([target.as_ref()]))
     }
 
     /// Starts `scp FLAGS -f SOURCES...`.

@@ -11,11 +11,7 @@ fn a_tree_is_stored_under_a_new_name() {
     let mut peer = Peer::sink(&yard, "-r", "new");
     peer.hears_ok().says_record("D0755 0 whatever").hears_ok();
     peer.stores("C0644 1 a", "1");
-    peer.says_record("D0755 0 sub")
-        .hears_ok()
-        .stores("C0644 1 b", "2")
-        .says_record("E")
-        .hears_ok();
+    peer.says_record("D0755 0 sub").hears_ok().stores("C0644 1 b", "2").says_record("E").hears_ok();
     peer.stores("C0644 1 c", "3");
     peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
     yard.holds(["new/", "new/a", "new/c", "new/sub/", "new/sub/b"]);
@@ -30,10 +26,7 @@ fn trees_and_files_in_any_order_nest_in_an_existing_directory() {
     peer.hears_ok();
     for name in ["foo", "foobar", "fo"] {
         peer.says_record(format!("D0755 0 {name}")).hears_ok();
-        peer.says_record("D0755 0 foo")
-            .hears_ok()
-            .says_record("E")
-            .hears_ok();
+        peer.says_record("D0755 0 foo").hears_ok().says_record("E").hears_ok();
         peer.stores("C0644 3 foobar", name.get(..2).unwrap_or(name).to_owned() + "!");
         peer.says_record("E").hears_ok();
         peer.stores(format!("C0644 1 {name}.txt"), "1");
@@ -65,10 +58,7 @@ fn a_tree_can_be_stored_twice_and_what_else_is_there_stays() {
         let mut peer = Peer::sink(&yard, "-r", ".");
         peer.hears_ok().says_record("D0755 0 d").hears_ok();
         peer.stores(format!("C0644 {} a", contents.len()), contents);
-        peer.says_record("D0755 0 sub")
-            .hears_ok()
-            .says_record("E")
-            .hears_ok();
+        peer.says_record("D0755 0 sub").hears_ok().says_record("E").hears_ok();
         peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
     }
     yard.holds(["d/", "d/a", "d/other", "d/sub/"]);
@@ -79,18 +69,9 @@ fn a_tree_can_be_stored_twice_and_what_else_is_there_stays() {
 #[test]
 fn an_e_at_the_top_is_acknowledged_and_ends_the_session_without_waiting_for_the_client() {
     let yard = Yard::new();
-    Peer::sink(&yard, "", ".")
-        .hears_ok()
-        .stores("C0644 1 a", "1")
-        .says_record("E")
-        .hears_ok()
-        .sees_exit(0);
+    Peer::sink(&yard, "", ".").hears_ok().stores("C0644 1 a", "1").says_record("E").hears_ok().sees_exit(0);
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .says_record("D0755 0 d")
-        .hears_ok()
-        .says_record("E")
-        .hears_ok();
+    peer.hears_ok().says_record("D0755 0 d").hears_ok().says_record("E").hears_ok();
     peer.says("E\nC0644 1 b\n1\0").hears_ok().sees_exit(0);
     yard.holds(["a", "d/"]);
 }
@@ -111,10 +92,7 @@ fn more_es_than_ds_never_climb_out_of_the_target() {
     let yard = Yard::new();
     yard.dir("t");
     let mut peer = Peer::sink(&yard, "-r", "t");
-    peer.hears_ok()
-        .says("D0755 0 d\nE\nE\nE\nC0644 4 evil\nevil\0")
-        .hears_oks(3)
-        .sees_exit(0);
+    peer.hears_ok().says("D0755 0 d\nE\nE\nE\nC0644 4 evil\nevil\0").hears_oks(3).sees_exit(0);
     yard.holds(["t/", "t/d/"]);
 }
 
@@ -135,9 +113,7 @@ fn a_directory_onto_a_file_is_refused_and_a_client_that_goes_on_regardless_stays
     let yard = Yard::new();
     yard.dir("t").file("t/x", "old");
     let mut peer = Peer::sink(&yard, "-r", "t");
-    peer.hears_ok()
-        .says_record("D0755 0 x")
-        .hears_that("t/x: Not a directory");
+    peer.hears_ok().says_record("D0755 0 x").hears_that("t/x: Not a directory");
     peer.stores("C0644 1 a", "1");
     peer.says_record("E").hears_ok().sees_exit(1);
     yard.holds(["t/", "t/a", "t/x"]);
@@ -150,11 +126,7 @@ fn a_directory_for_a_target_that_is_a_file_is_refused() {
     let yard = Yard::new();
     yard.file("x", "old");
     let mut peer = Peer::sink(&yard, "-r", "x");
-    peer.hears_ok()
-        .says_record("D0755 0 d")
-        .hears_that("x: Not a directory")
-        .hangs_up()
-        .sees_exit(1);
+    peer.hears_ok().says_record("D0755 0 d").hears_that("x: Not a directory").hangs_up().sees_exit(1);
     yard.has("x", "old");
 }
 
@@ -163,9 +135,7 @@ fn a_directory_for_a_target_that_is_a_file_is_refused() {
 fn a_tree_for_a_directory_that_is_not_there_is_refused_and_nothing_is_made() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", "missing/x");
-    peer.hears_ok()
-        .says_record("D0755 0 d")
-        .hears_that("missing/x: No such file or directory");
+    peer.hears_ok().says_record("D0755 0 d").hears_that("missing/x: No such file or directory");
     peer.hangs_up().sees_exit(1);
     yard.holds([]);
 }
@@ -179,11 +149,7 @@ fn a_directory_that_cannot_be_made_is_refused_and_the_session_stays_in_step() {
     peer.hears_ok().says_record("D0755 0 t").hears_ok();
     peer.says_record("D0755 0 d");
     assert!(peer.hears_refusal().ends_with("t/d: Permission denied"));
-    peer.says_record("E")
-        .hears_ok()
-        .stores("C0644 1 a", "1")
-        .hangs_up()
-        .sees_exit(1);
+    peer.says_record("E").hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(1);
     yard.holds(["a", "t/"]);
 }
 
@@ -216,16 +182,9 @@ fn nesting_has_a_floor_and_what_is_below_it_is_refused() {
 fn a_tree_is_sent_directory_by_directory() {
     for source in ["d", "d/", "./d//", "d/sub/../../d"] {
         let yard = Yard::new();
-        yard.dir("d")
-            .dir("d/sub")
-            .file("d/sub/a", "1")
-            .chmod("d/sub", 0o750);
+        yard.dir("d").dir("d/sub").file("d/sub/a", "1").chmod("d/sub", 0o750);
         let mut peer = Peer::source(&yard, "-r", [source]);
-        peer.says_ok()
-            .hears_record("D0755 0 d")
-            .says_ok()
-            .hears_record("D0750 0 sub")
-            .says_ok();
+        peer.says_ok().hears_record("D0755 0 d").says_ok().hears_record("D0750 0 sub").says_ok();
         peer.hears_file("C0644 1 a", "1")
             .hears_record("E")
             .says_ok()
@@ -241,12 +200,7 @@ fn an_empty_directory_is_sent() {
     let yard = Yard::new();
     yard.dir("d");
     let mut peer = Peer::source(&yard, "-r", ["d"]);
-    peer.says_ok()
-        .hears_record("D0755 0 d")
-        .says_ok()
-        .hears_record("E")
-        .says_ok()
-        .sees_exit(0);
+    peer.says_ok().hears_record("D0755 0 d").says_ok().hears_record("E").says_ok().sees_exit(0);
 }
 
 // covers: peers 34
@@ -254,9 +208,7 @@ fn an_empty_directory_is_sent() {
 fn an_absent_tree_is_an_error() {
     let yard = Yard::new();
     let mut peer = Peer::source(&yard, "-r", ["d/e"]);
-    peer.says_ok()
-        .hears_that("d/e: No such file or directory")
-        .sees_exit(1);
+    peer.says_ok().hears_that("d/e: No such file or directory").sees_exit(1);
 }
 
 // covers: clients 3.16
@@ -264,10 +216,7 @@ fn an_absent_tree_is_an_error() {
 fn a_file_asked_for_with_r_and_d_is_just_a_file() {
     let yard = Yard::new();
     yard.file("a", "1");
-    Peer::source(&yard, "-r -d", ["a"])
-        .says_ok()
-        .hears_file("C0644 1 a", "1")
-        .sees_exit(0);
+    Peer::source(&yard, "-r -d", ["a"]).says_ok().hears_file("C0644 1 a", "1").sees_exit(0);
 }
 
 // covers: security SRC-12, peers 45, clients 3.16
@@ -306,22 +255,13 @@ fn the_root_is_sent_under_a_name_that_says_nothing_of_the_hosts_paths_but_is_one
 #[test]
 fn what_is_wrong_in_a_tree_is_told_just_before_that_directorys_end() {
     let Some(yard) = Yard::of_a_user() else { return };
-    yard.dir("d")
-        .fifo("d/1-pipe")
-        .dir("d/2-closed")
-        .dir("d/3-sub")
-        .file("d/3-sub/4-closed", "x");
+    yard.dir("d").fifo("d/1-pipe").dir("d/2-closed").dir("d/3-sub").file("d/3-sub/4-closed", "x");
     yard.file("d/3-sub/5-open", "5").file("d/6-open", "6");
     yard.chmod("d/2-closed", 0).chmod("d/3-sub/4-closed", 0);
     let mut peer = Peer::source(&yard, "-r", ["d"]);
     if yard.openssh("warns in the middle of a tree, at which PuTTY's pscp gives up") {
         let heard = peer.says([0; 20]).hangs_up().hears_the_rest();
-        assert!(
-            heard
-                .escape_ascii()
-                .to_string()
-                .contains("scp: d/2-closed: Permission denied")
-        );
+        assert!(heard.escape_ascii().to_string().contains("scp: d/2-closed: Permission denied"));
         peer.sees_exit(1);
         return;
     }
@@ -335,9 +275,7 @@ fn what_is_wrong_in_a_tree_is_told_just_before_that_directorys_end() {
         match next.as_str() {
             "D0755 0 3-sub\n" => {
                 peer.hears_file("C0644 1 5-open", "5");
-                peer.hears_that("d/3-sub/4-closed: Permission denied")
-                    .hears_record("E")
-                    .says_ok();
+                peer.hears_that("d/3-sub/4-closed: Permission denied").hears_record("E").says_ok();
             }
             "C0644 1 6-open\n" => drop(peer.hears_exactly("6\0").says_ok()),
             other => panic!("heard {other}"),
@@ -345,10 +283,7 @@ fn what_is_wrong_in_a_tree_is_told_just_before_that_directorys_end() {
     }
     let mut told = [peer.hears_refusal(), peer.hears_refusal()];
     told.sort();
-    assert_eq!(
-        told,
-        ["d/1-pipe: not a regular file", "d/2-closed: Permission denied"]
-    );
+    assert_eq!(told, ["d/1-pipe: not a regular file", "d/2-closed: Permission denied"]);
     peer.hears_record("E").says_ok().sees_exit(1);
 }
 
@@ -369,9 +304,7 @@ fn a_client_that_acknowledges_warnings_is_understood() {
 #[test]
 fn a_directory_with_a_line_feed_in_its_name_is_refused() {
     let yard = Yard::new();
-    yard.dir("d")
-        .dir("d/a\nE\nC0644 4 evil")
-        .file("d/a\nE\nC0644 4 evil/x", "1");
+    yard.dir("d").dir("d/a\nE\nC0644 4 evil").file("d/a\nE\nC0644 4 evil/x", "1");
     let mut peer = Peer::source(&yard, "-r", ["d"]);
     peer.says_ok().hears_record("D0755 0 d").says_ok();
     assert!(peer.hears_refusal().starts_with("d/a"));
@@ -384,20 +317,12 @@ fn a_link_to_a_directory_above_is_not_followed_round_and_round() {
     let Some(yard) = Yard::ours("OpenSSH's scp goes round until a path is too long") else {
         return;
     };
-    yard.dir("d")
-        .dir("d/sub")
-        .link("d/loop", ".")
-        .link("d/sub/up", "..")
-        .link("d/a", "b")
-        .link("d/b", "a");
+    yard.dir("d").dir("d/sub").link("d/loop", ".").link("d/sub/up", "..").link("d/a", "b").link("d/b", "a");
     let mut peer = Peer::source(&yard, "-r", ["d"]);
     peer.says([0; 2000]).hangs_up();
     let heard = peer.hears_the_rest();
     peer.sees_exit(1);
-    let records = heard
-        .split(|&byte| byte == b'\n')
-        .filter(|line| line.starts_with(b"D"))
-        .count();
+    let records = heard.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"D")).count();
     assert!(records <= 4, "{}", heard.escape_ascii());
     assert!(heard.ends_with(b"E\n"), "{}", heard.escape_ascii());
 }
@@ -408,10 +333,7 @@ fn a_link_in_a_tree_is_followed_and_sent_under_its_own_name() {
     let yard = Yard::new();
     yard.dir("d").link("d/l", "../original").file("original", "1");
     let mut peer = Peer::source(&yard, "-r", ["d"]);
-    peer.says_ok()
-        .hears_record("D0755 0 d")
-        .says_ok()
-        .hears_file("C0644 1 l", "1");
+    peer.says_ok().hears_record("D0755 0 d").says_ok().hears_file("C0644 1 l", "1");
     peer.hears_record("E").says_ok().sees_exit(0);
 }
 
@@ -428,12 +350,7 @@ fn a_large_directory_is_sent_entry_by_entry() {
     peer.sees_exit(0);
     let mut names: Vec<u32> = heard
         .split(|&byte| byte == b'\n')
-        .filter_map(|line| {
-            std::str::from_utf8(line)
-                .ok()?
-                .trim_start_matches('\0')
-                .strip_prefix("C0644 0 ")
-        })
+        .filter_map(|line| std::str::from_utf8(line).ok()?.trim_start_matches('\0').strip_prefix("C0644 0 "))
         .map(|name| name.parse().unwrap())
         .collect();
     names.sort();

@@ -26,9 +26,7 @@ fn a_file_is_stored_under_a_new_name() {
 // covers: peers 8, peers 9, peers 11, peers 23, peers 62
 #[test]
 fn a_file_goes_into_a_directory_under_its_own_name_however_the_directory_is_spelled() {
-    for target in [
-        "d", "d/", "./d", ".//d///", "d/.", "d/../d", "e/../d//", "././d/./",
-    ] {
+    for target in ["d", "d/", "./d", ".//d///", "d/.", "d/../d", "e/../d//", "././d/./"] {
         let yard = Yard::new();
         yard.dir("d").dir("e");
         let mut peer = Peer::sink(&yard, "", target);
@@ -43,13 +41,7 @@ fn a_file_goes_into_a_directory_under_its_own_name_however_the_directory_is_spel
 // covers: peers 9, peers 11, peers 23
 #[test]
 fn a_target_in_a_directory_or_the_root_itself_can_be_named() {
-    for (target, stored) in [
-        ("d/x", "d/x"),
-        ("d///x", "d/x"),
-        (".", "a"),
-        ("./", "a"),
-        ("./x", "x"),
-    ] {
+    for (target, stored) in [("d/x", "d/x"), ("d///x", "d/x"), (".", "a"), ("./", "a"), ("./x", "x")] {
         let yard = Yard::new();
         yard.dir("d");
         let mut peer = Peer::sink(&yard, "", target);
@@ -64,9 +56,7 @@ fn an_empty_file_is_its_header_and_a_status_byte() {
     let yard = Yard::new();
     yard.file("old", "something");
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .stores("C0644 0 new", "")
-        .stores("C0644 0 old", "");
+    peer.hears_ok().stores("C0644 0 new", "").stores("C0644 0 old", "");
     peer.hangs_up().sees_exit(0);
     yard.has("new", "");
     yard.has("old", "");
@@ -78,9 +68,7 @@ fn contents_of_every_awkward_size_arrive_whole() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", ".");
     peer.hears_ok();
-    let sizes = [
-        1, 4095, 4096, 4097, 16_384, 65_535, 65_536, 65_537, 131_072, 1_048_577,
-    ];
+    let sizes = [1, 4095, 4096, 4097, 16_384, 65_535, 65_536, 65_537, 131_072, 1_048_577];
     for size in sizes {
         let contents = noise(size);
         peer.says_record(format!("C0644 {size} {size}")).hears_ok();
@@ -161,9 +149,7 @@ fn a_shorter_file_leaves_no_tail_of_a_longer_one_and_the_last_of_two_wins() {
     let yard = Yard::new();
     yard.file("a", "a much longer old version");
     let mut peer = Peer::sink(&yard, "", "a");
-    peer.hears_ok()
-        .stores("C0644 5 x", "first")
-        .stores("C0644 3 y", "2nd");
+    peer.hears_ok().stores("C0644 5 x", "first").stores("C0644 3 y", "2nd");
     peer.hangs_up().sees_exit(0);
     yard.holds(["a"]);
     yard.has("a", "2nd");
@@ -175,9 +161,7 @@ fn of_two_files_with_one_name_the_last_is_kept() {
     let yard = Yard::new();
     yard.dir("d");
     let mut peer = Peer::sink(&yard, "", "d");
-    peer.hears_ok()
-        .stores("C0644 5 a", "first")
-        .stores("C0644 3 a", "2nd");
+    peer.hears_ok().stores("C0644 5 a", "first").stores("C0644 3 a", "2nd");
     peer.hangs_up().sees_exit(0);
     yard.holds(["d/", "d/a"]);
     yard.has("d/a", "2nd");
@@ -188,9 +172,7 @@ fn of_two_files_with_one_name_the_last_is_kept() {
 fn a_file_for_a_directory_that_is_not_there_is_refused_with_its_header() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", "missing/x");
-    peer.hears_ok()
-        .says_record("C0644 3 x")
-        .hears_that(&format!("missing/x: {ABSENT}"));
+    peer.hears_ok().says_record("C0644 3 x").hears_that(&format!("missing/x: {ABSENT}"));
     peer.hangs_up().sees_exit(1);
     yard.holds([]);
 }
@@ -257,11 +239,7 @@ fn the_old_version_is_whole_until_the_new_one_is() {
     yard.file("a", "the old version");
     let mut reader = File::open(yard.path("a")).unwrap();
     let mut peer = Peer::sink(&yard, "", "a");
-    peer.hears_ok()
-        .says_record("C0644 8 a")
-        .hears_ok()
-        .says("half")
-        .hears_nothing();
+    peer.hears_ok().says_record("C0644 8 a").hears_ok().says("half").hears_nothing();
     if yard.openssh("writes into the old file: a reader meanwhile sees new and old contents mixed") {
         peer.says("half\0").hears_ok().hangs_up().sees_exit(0);
         return;
@@ -279,11 +257,7 @@ fn the_old_version_is_whole_until_the_new_one_is() {
 fn a_new_file_has_no_name_until_it_is_whole() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", "a");
-    peer.hears_ok()
-        .says_record("C0644 8 a")
-        .hears_ok()
-        .says("half")
-        .hears_nothing();
+    peer.hears_ok().says_record("C0644 8 a").hears_ok().says("half").hears_nothing();
     let visible = yard.path("a").exists();
     peer.says("half\0").hears_ok().hangs_up().sees_exit(0);
     yard.has("a", "halfhalf");
@@ -296,12 +270,8 @@ fn a_new_file_has_no_name_until_it_is_whole() {
 #[test]
 fn a_program_that_is_running_can_be_replaced() {
     let yard = Yard::new();
-    yard.file("program", std::fs::read("/bin/sleep").unwrap())
-        .chmod("program", 0o755);
-    let mut running = std::process::Command::new(yard.path("program"))
-        .arg("60")
-        .spawn()
-        .unwrap();
+    yard.file("program", std::fs::read("/bin/sleep").unwrap()).chmod("program", 0o755);
+    let mut running = std::process::Command::new(yard.path("program")).arg("60").spawn().unwrap();
     let mut peer = Peer::sink(&yard, "", "program");
     peer.hears_ok().says_record("C0755 3 program");
     if yard.openssh("cannot replace a program that is running: Text file busy") {
@@ -357,12 +327,9 @@ fn a_name_of_the_form_of_our_temporaries_is_refused_and_what_has_it_is_left_alon
     let name = ".scp-0123456789abcdef";
     yard.file(name, "another session's");
     let mut peer = Peer::sink(&yard, "-r", ".");
-    peer.hears_ok()
-        .says_record(format!("C0644 3 {name}"))
-        .hears_refusal();
+    peer.hears_ok().says_record(format!("C0644 3 {name}")).hears_refusal();
     peer.says_record(format!("D0755 0 {name}")).hears_refusal();
-    peer.stores("C0644 1 .scp-0123456789abcde", "1")
-        .stores("C0644 1 .scp-0123456789abcdef0", "2");
+    peer.stores("C0644 1 .scp-0123456789abcde", "1").stores("C0644 1 .scp-0123456789abcdef0", "2");
     peer.hangs_up().sees_exit(1);
     yard.has(name, "another session's");
     let mut peer = Peer::sink(&yard, "", name);
@@ -378,15 +345,9 @@ fn a_name_of_the_form_of_our_temporaries_is_refused_and_what_has_it_is_left_alon
 fn the_temporary_of_an_upload_cannot_be_named_as_a_target() {
     let Some(yard) = Yard::confined() else { return };
     let mut slow = Peer::sink(&yard, "", "a");
-    slow.hears_ok()
-        .says_record("C0644 8 a")
-        .hears_ok()
-        .says("half")
-        .hears_nothing();
+    slow.hears_ok().says_record("C0644 8 a").hears_ok().says("half").hears_nothing();
     let listing = yard.listing();
-    let [name] = listing.as_slice() else {
-        panic!("one temporary, not {listing:?}")
-    };
+    let [name] = listing.as_slice() else { panic!("one temporary, not {listing:?}") };
     let mut peer = Peer::sink(&yard, "", name);
     let heard = peer.says("C0644 4 a\nevil\0").hangs_up().hears_the_rest();
     peer.sees_exit(1);
@@ -418,8 +379,7 @@ fn each_reply_is_one_write() {
     peer.says("1\0").hears_at_once(b"\0");
     peer.says_record("D0755 0 d").hears_at_once(b"\0");
     peer.says_record("E").hears_at_once(b"\0");
-    peer.says_record("C0644 1 taken")
-        .hears_at_once("\x01scp: ./taken: Is a directory\n");
+    peer.says_record("C0644 1 taken").hears_at_once("\x01scp: ./taken: Is a directory\n");
     peer.hangs_up().sees_exit(1);
 }
 
@@ -428,10 +388,7 @@ fn each_reply_is_one_write() {
 fn a_size_may_have_leading_zeros() {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok()
-        .stores("C0644 0000002 a", "ab")
-        .hangs_up()
-        .sees_exit(0);
+    peer.hears_ok().stores("C0644 0000002 a", "ab").hangs_up().sees_exit(0);
     yard.has("a", "ab");
 }
 

@@ -89,12 +89,7 @@ impl Yard {
         umask(Mode::from_bits_truncate(0o022));
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("scp-yard-{}-{number}", std::process::id()));
-        let mut yard = Self {
-            home,
-            tested,
-            user,
-            outside: None,
-        };
+        let mut yard = Self { home, tested, user, outside: None };
         for directory in ["", "root", "outside", "outside/d", "outside/empty"] {
             fs::create_dir(yard.home.join(directory)).unwrap();
         }
@@ -272,8 +267,7 @@ impl Yard {
     /// Returns what is known of an entry of the root, a link not followed.
     pub fn stat(&self, name: impl AsRef<Path>) -> Metadata {
         let path = self.path(name);
-        path.symlink_metadata()
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        path.symlink_metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// Lists the root: `a`, `d/`, `d/b`, `link -> target`, `fifo|`; bytes that are not ASCII escaped.
@@ -287,11 +281,7 @@ impl Yard {
     /// Asserts that exactly this is in the root: see `listing`.
     #[track_caller]
     pub fn holds<const N: usize>(&self, names: [&str; N]) {
-        assert_eq!(
-            self.listing(),
-            names,
-            "the root's entries, and what they should be"
-        );
+        assert_eq!(self.listing(), names, "the root's entries, and what they should be");
     }
 
     /// Asserts that a file has these contents.
@@ -335,17 +325,12 @@ impl Drop for Yard {
 
 /// Tells whether a name is of the form that the program gives to files under way.
 fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(b".scp-")
-        .is_some_and(|hex| hex.len() == 16 && hex.iter().all(u8::is_ascii_hexdigit))
+    name.strip_prefix(b".scp-").is_some_and(|hex| hex.len() == 16 && hex.iter().all(u8::is_ascii_hexdigit))
 }
 
 fn inside(directory: PathBuf, name: &Path) -> PathBuf {
     assert!(name.is_relative(), "{} is not a name in the yard", name.display());
-    if name.as_os_str().is_empty() {
-        directory
-    } else {
-        directory.join(name)
-    }
+    if name.as_os_str().is_empty() { directory } else { directory.join(name) }
 }
 
 /// Lists all below a directory, sorted, with what marks their kind.
@@ -401,11 +386,7 @@ fn describe(path: &Path) -> String {
     if stat.is_dir() {
         text += &format!(" changed {}.{}", stat.ctime(), stat.ctime_nsec());
     } else if stat.is_file() {
-        text += &format!(
-            " read {} contents {}",
-            stat.atime(),
-            fs::read(path).unwrap().escape_ascii()
-        );
+        text += &format!(" read {} contents {}", stat.atime(), fs::read(path).unwrap().escape_ascii());
     }
     text
 }

@@ -91,11 +91,7 @@ impl<'j> Entry<'j> {
             SFlag::S_IFDIR => Ok(Self::Directory(Dir::new(jail, fd, route, trail), attributes)),
             SFlag::S_IFREG => {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
-                Ok(Self::File(Contents {
-                    file: fd.into(),
-                    size,
-                    attributes,
-                }))
+                Ok(Self::File(Contents { file: fd.into(), size, attributes }))
             }
             _ => Err(Cause::NotRegular),
         }
@@ -109,22 +105,14 @@ impl Attributes {
         let time = |seconds| FileTime::from_unix_time(seconds, 0);
         Self {
             mode: Mode::new(stat.st_mode).only(told),
-            times: Times {
-                modified: time(stat.st_mtime),
-                accessed: time(stat.st_atime),
-            },
+            times: Times { modified: time(stat.st_mtime), accessed: time(stat.st_atime) },
         }
     }
 }
 
 impl<'j> Dir<'j> {
     pub(super) fn new(jail: &'j Jail, fd: OwnedFd, route: Option<Vec<u8>>, trail: Trail) -> Self {
-        Self {
-            jail,
-            fd,
-            route,
-            trail,
-        }
+        Self { jail, fd, route, trail }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -142,9 +130,13 @@ impl<'j> Dir<'j> {
         fstat(&self.fd).map_or(Identity { device: 0, inode: 0 }, |stat| Identity::of(&stat))
     }
 
-    /// Tells whether the name is taken.
-    pub fn holds(&self, name: &FileName) -> bool {
-        matches!(look_at(&self.fd, name), Ok(Some(_)))
+    /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
+    pub fn lack_of(&self, name: &FileName) -> Refusal {
+        let errno = match look_at(&self.fd, name) {
+            Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
+            _ => Errno::ENOENT,
+        };
+        Refusal::new(&self.trail(name), errno)
     }
 
     /// Opens an entry to be sent.
@@ -153,8 +145,7 @@ impl<'j> Dir<'j> {
     /// It is gone, may not be read, leads outside, or is neither a file nor a directory.
     pub fn fetch(&self, name: &FileName) -> Result<Entry<'j>, Refusal> {
         let trail = self.trail(name);
-        self.fetch_name(name, trail.clone())
-            .map_err(|why| Refusal::new(&trail, why))
+        self.fetch_name(name, trail.clone()).map_err(|why| Refusal::new(&trail, why))
     }
 
     fn fetch_name(&self, name: &FileName, trail: Trail) -> Result<Entry<'j>, Cause> {
@@ -180,9 +171,7 @@ impl<'j> Dir<'j> {
     pub fn names(&self) -> Result<Names, Refusal> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let listing = openat(&self.fd, ".", flags, stat::Mode::empty()).and_then(Listing::from_fd);
-        listing
-            .map(|listing| Names(listing.into_iter()))
-            .map_err(|errno| Refusal::new(&self.trail, errno))
+        listing.map(|listing| Names(listing.into_iter())).map_err(|errno| Refusal::new(&self.trail, errno))
     }
 
     /// Makes a directory, or goes into the one that is there. A link to one that is inside is followed.
@@ -191,8 +180,7 @@ impl<'j> Dir<'j> {
     /// It cannot be made, or what is there is not a directory.
     pub fn make_dir(&self, name: &FileName) -> Result<(Dir<'j>, Arrival), Refusal> {
         let trail = self.trail(name);
-        self.make_name(name, trail.clone())
-            .map_err(|why| Refusal::new(&trail, why))
+        self.make_name(name, trail.clone()).map_err(|why| Refusal::new(&trail, why))
     }
 
     fn make_name(&self, name: &FileName, trail: Trail) -> Result<(Dir<'j>, Arrival), Cause> {
@@ -259,10 +247,7 @@ impl<'j> Dir<'j> {
             Sync::File => fsync(&self.fd).or_else(ignore_unreadable).map_err(Cause::from),
             Sync::None | Sync::Session => Ok(()),
         };
-        moded
-            .and(timed)
-            .and(synced)
-            .map_err(|why| Refusal::new(&self.trail, why))
+        moded.and(timed).and(synced).map_err(|why| Refusal::new(&self.trail, why))
     }
 
     fn finish_mode(&self, arrival: Arrival, mode: Mode, keep: Keep) -> Result<(), Cause> {
@@ -273,20 +258,13 @@ impl<'j> Dir<'j> {
         };
         // A set-group-id directory hands its group on to what is made in it: fchmod must not undo that.
         let inherited = fstat(&self.fd)?.st_mode & 0o2000;
-        fchmod(
-            &self.fd,
-            stat::Mode::from_bits_truncate(wanted.with(inherited).bits()),
-        )
-        .map_err(opaque_is_denied)
+        fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()))
+            .map_err(opaque_is_denied)
     }
 
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
         let file = File::from(self.fd.try_clone()?);
-        Ok(set_file_handle_times(
-            &file,
-            Some(times.accessed),
-            Some(times.modified),
-        )?)
+        Ok(set_file_handle_times(&file, Some(times.accessed), Some(times.modified))?)
     }
 
     /// Refuses to put anything under this name that the rights or the name itself forbid.
@@ -305,26 +283,13 @@ impl<'j> Dir<'j> {
 
     /// Opens an entry of this very directory: a link is `ELOOP` when confined, and followed on the host.
     fn open_here(&self, name: &FileName, flags: OFlag) -> Result<OwnedFd, Errno> {
-        let follow = if self.jail.confines() {
-            OFlag::O_NOFOLLOW
-        } else {
-            OFlag::empty()
-        };
-        openat(
-            &self.fd,
-            name.as_os_str(),
-            flags | follow | OFlag::O_CLOEXEC,
-            stat::Mode::empty(),
-        )
+        let follow = if self.jail.confines() { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+        openat(&self.fd, name.as_os_str(), flags | follow | OFlag::O_CLOEXEC, stat::Mode::empty())
     }
 
     fn route_to(&self, name: &FileName) -> Option<Vec<u8>> {
         let route = self.route.as_ref()?;
-        let slash: &[u8] = if route.is_empty() || route.ends_with(b"/") {
-            b""
-        } else {
-            b"/"
-        };
+        let slash: &[u8] = if route.is_empty() || route.ends_with(b"/") { b"" } else { b"/" };
         let longer = [route.as_slice(), slash, name.as_bytes()].concat();
         (longer.len() < ROUTE).then_some(longer)
     }
@@ -337,10 +302,7 @@ impl<'j> Dir<'j> {
         let parent = Dir::new(self.jail, parent, None, Trail::default());
         let mut names = parent.names().ok()?;
         let is_this = |name: &FileName| {
-            look_at(&parent.fd, name)
-                .ok()
-                .flatten()
-                .is_some_and(|stat| Identity::of(&stat) == identity)
+            look_at(&parent.fd, name).ok().flatten().is_some_and(|stat| Identity::of(&stat) == identity)
         };
         names.find_map(|name| name.ok().filter(is_this))
     }
@@ -373,11 +335,7 @@ impl Iterator for Names {
 impl Jail {
     /// The bits that -p keeps: set-id bits only where no root confines, as OpenSSH.
     pub(super) fn kept_bits(&self) -> u32 {
-        if self.confines() {
-            Mode::PERMISSIONS
-        } else {
-            0o7777
-        }
+        if self.confines() { Mode::PERMISSIONS } else { 0o7777 }
     }
 }
 
@@ -387,11 +345,7 @@ pub(super) fn kind(stat: &FileStat) -> SFlag {
 
 /// A directory that we may write to but not read is open by `O_PATH` only.
 fn opaque_is_denied(errno: Errno) -> Cause {
-    Cause::Errno(if errno == Errno::EBADF {
-        Errno::EACCES
-    } else {
-        errno
-    })
+    Cause::Errno(if errno == Errno::EBADF { Errno::EACCES } else { errno })
 }
 
 fn ignore_unreadable(errno: Errno) -> Result<(), Errno> {

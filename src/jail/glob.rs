@@ -70,27 +70,18 @@ impl Jail {
 
     /// Adds the names in the directory at `path` that match; a directory that cannot be read has none.
     fn extend_matching(&self, path: Option<&[u8]>, pattern: &Pattern, found: &mut Vec<Option<Vec<u8>>>) {
-        let route = self.route(&ClientPath::new(
-            path.map(|path| join(Some(path), b"")).unwrap_or_default(),
-        ));
+        let route = self.route(&ClientPath::new(path.map(|path| join(Some(path), b"")).unwrap_or_default()));
         let Ok(dir) = self.open_directory(&route, Trail::default()) else {
             return;
         };
         let Ok(names) = dir.names() else { return };
         // One more than is served is enough to refuse them all.
-        let matching = names
-            .map_while(Result::ok)
-            .filter(|name| pattern.matches(name.as_bytes()));
-        found.extend(
-            matching
-                .take(MATCHES.saturating_add(1))
-                .map(|name| Some(join(path, name.as_bytes()))),
-        );
+        let matching = names.map_while(Result::ok).filter(|name| pattern.matches(name.as_bytes()));
+        found.extend(matching.take(MATCHES.saturating_add(1)).map(|name| Some(join(path, name.as_bytes()))));
     }
 
     fn is_there(&self, path: &[u8]) -> bool {
-        self.look_up(&self.route(&ClientPath::new(path)), OFlag::O_PATH)
-            .is_ok()
+        self.look_up(&self.route(&ClientPath::new(path)), OFlag::O_PATH).is_ok()
     }
 }
 

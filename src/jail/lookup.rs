@@ -100,17 +100,11 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errn
 }
 
 fn reversed_components(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|&byte| byte == b'/')
-        .rev()
-        .map(<[u8]>::to_vec)
-        .collect()
+    path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests make the tree that is looked into"
-)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the tree that is looked into")]
 mod tests {
     use super::*;
     use std::fs;
@@ -213,13 +207,9 @@ mod tests {
     fn magic_links_lead_nowhere_even_when_everything_is_inside() {
         let root: OwnedFd = fs::File::open("/").unwrap().into();
         for lookup in [Lookup::Beneath, Lookup::Stepwise] {
-            for path in [
-                "proc/self/root/etc/passwd",
-                "proc/self/cwd",
-                "proc/self/fd/0",
-                "dev/fd/0",
-                "proc/self/exe",
-            ] {
+            for path in
+                ["proc/self/root/etc/passwd", "proc/self/cwd", "proc/self/fd/0", "dev/fd/0", "proc/self/exe"]
+            {
                 let opened = lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY);
                 assert!(
                     matches!(opened, Err(Errno::ELOOP | Errno::EXDEV | Errno::ENOENT)),

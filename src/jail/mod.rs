@@ -75,10 +75,7 @@ pub struct Identity {
 
 impl Identity {
     fn of(stat: &FileStat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        }
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
@@ -88,25 +85,12 @@ impl Jail {
     /// # Errors
     /// The root is not there, is no directory, or may not be entered.
     pub fn open(grant: Grant) -> io::Result<Self> {
-        let Grant {
-            root: path,
-            rights,
-            storage,
-        } = grant;
+        let Grant { root: path, rights, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = openat(
-            AT_FDCWD,
-            path.as_deref().unwrap_or(Path::new(".")),
-            flags,
-            stat::Mode::empty(),
-        )?;
-        let lookup = if path.is_some() {
-            Lookup::probe(root.as_fd())
-        } else {
-            Lookup::Host
-        };
+        let root = openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
+        let lookup = if path.is_some() { Lookup::probe(root.as_fd()) } else { Lookup::Host };
         Ok(Self {
             identity: Identity::of(&fstat(&root)?),
             spelling: path
@@ -118,6 +102,19 @@ impl Jail {
             rights,
             storage,
         })
+    }
+
+    /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in
+    /// which it still denies execution and the like.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn bounds(&self) -> io::Result<OwnedFd> {
+        if self.confines() {
+            return self.root.try_clone();
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(openat(AT_FDCWD, "/", flags, stat::Mode::empty())?)
     }
 
     /// Finds where an upload to `path` goes.
@@ -142,11 +139,7 @@ impl Jail {
         let (parent, last) = (parent.unwrap_or_default(), last.unwrap_or_default());
         let name = FileName::new(last).ok_or_else(|| refuse(Errno::ENOENT.into()))?;
         let dir = self.open_directory(parent, trail.parent()).map_err(refuse)?;
-        let spelling = if trimmed.len() < route.len() {
-            Insists::Yes
-        } else {
-            Insists::No
-        };
+        let spelling = if trimmed.len() < route.len() { Insists::Yes } else { Insists::No };
         Ok(Place::Name { dir, name, spelling })
     }
 
@@ -164,6 +157,9 @@ impl Jail {
         if self.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
+        if ClientPath::new(route.as_slice()).last().is_some_and(|name| upload::is_temporary(&name)) {
+            return Err(Errno::ENOENT.into());
+        }
         let opened = self.look_up(&route, Entry::FLAGS);
         Entry::new(self, opened?, Some(route), trail)
     }
@@ -173,10 +169,7 @@ impl Jail {
     /// A modern client refuses a directory called `.`; `root` stands for one that has no name.
     pub fn own_name(&self, dir: &Dir<'_>) -> Option<FileName> {
         let name = if self.confines() && dir.identity() == self.identity {
-            self.spelling
-                .rsplit(|&byte| byte == b'/')
-                .next()
-                .and_then(FileName::new)
+            self.spelling.rsplit(|&byte| byte == b'/').next().and_then(FileName::new)
         } else {
             dir.name_in_parent()
         };
@@ -190,9 +183,7 @@ impl Jail {
     pub fn settle(&self) -> io::Result<()> {
         if self.storage.sync == Sync::Session {
             // syncfs refuses O_PATH descriptors.
-            let root = self
-                .lookup
-                .open(self.root.as_fd(), b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+            let root = self.lookup.open(self.root.as_fd(), b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
             syncfs(&root)?;
         }
         Ok(())
@@ -205,14 +196,12 @@ impl Jail {
     }
 
     fn look_up(&self, route: &[u8], flags: OFlag) -> Result<OwnedFd, Cause> {
-        self.lookup
-            .open(self.root.as_fd(), route, flags)
-            .map_err(|errno| match errno {
-                Errno::EXDEV | Errno::ELOOP if self.confines() => Cause::Outside(errno),
-                // A socket, or a fifo or a device that nobody serves.
-                Errno::ENXIO | Errno::ENODEV => Cause::NotRegular,
-                other => Cause::Errno(other),
-            })
+        self.lookup.open(self.root.as_fd(), route, flags).map_err(|errno| match errno {
+            Errno::EXDEV | Errno::ELOOP if self.confines() => Cause::Outside(errno),
+            // A socket, or a fifo or a device that nobody serves.
+            Errno::ENXIO | Errno::ENODEV => Cause::NotRegular,
+            other => Cause::Errno(other),
+        })
     }
 
     fn confines(&self) -> bool {
@@ -236,9 +225,7 @@ impl Jail {
     /// Tells whether the root `/srv/drop` has a directory `srv/drop` in it.
     fn nests_itself(&self) -> bool {
         let route = trim_leading_slashes(&self.spelling);
-        self.lookup
-            .open(self.root.as_fd(), route, OFlag::O_PATH | OFlag::O_DIRECTORY)
-            .is_ok()
+        self.lookup.open(self.root.as_fd(), route, OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok()
     }
 
     /// Refuses what only looks like files: opening or writing there does things to the machine.
@@ -246,11 +233,7 @@ impl Jail {
         if !self.confines() || stat.st_dev == self.identity.device {
             return Ok(());
         }
-        if PSEUDO.contains(&fstatfs(fd)?.filesystem_type()) {
-            Err(Cause::NotRegular)
-        } else {
-            Ok(())
-        }
+        if PSEUDO.contains(&fstatfs(fd)?.filesystem_type()) { Err(Cause::NotRegular) } else { Ok(()) }
     }
 }
 
@@ -275,9 +258,6 @@ fn trim_leading_slashes(path: &[u8]) -> &[u8] {
 }
 
 fn trim_trailing_slashes(path: &[u8]) -> &[u8] {
-    let end = path
-        .iter()
-        .rposition(|&byte| byte != b'/')
-        .map_or(0, |last| last.saturating_add(1));
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last.saturating_add(1));
     path.get(..end).unwrap_or_default()
 }

@@ -72,8 +72,7 @@ impl<'j> Dir<'j> {
     /// The rights, the name, the size or the file that is there forbid it, or no file can be made.
     pub fn upload(&self, name: &FileName, size: u64) -> Result<Upload<'_>, Refusal> {
         let trail = self.trail(name);
-        self.start(name, size, &trail)
-            .map_err(|why| Refusal::new(&trail, why))
+        self.start(name, size, &trail).map_err(|why| Refusal::new(&trail, why))
     }
 
     fn start(&self, name: &FileName, size: u64, trail: &Trail) -> Result<Upload<'_>, Cause> {
@@ -98,16 +97,7 @@ impl<'j> Dir<'j> {
         };
         let regular = old.filter(|stat| kind(stat) == SFlag::S_IFREG);
         let old_mode = regular.map(|stat| Mode::new(stat.st_mode).only(Mode::PERMISSIONS));
-        Ok(Upload {
-            jail: self.jail,
-            home,
-            name,
-            file,
-            manner,
-            old_mode,
-            size,
-            trail: trail.clone(),
-        })
+        Ok(Upload { jail: self.jail, home, name, file, manner, old_mode, size, trail: trail.clone() })
     }
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
@@ -152,12 +142,7 @@ impl<'j> Dir<'j> {
         }
         if !confined {
             // OpenSSH opens the old file to write into it; a file that says no is not replaced behind its back.
-            faccessat(
-                home.fd(),
-                name.as_os_str(),
-                AccessFlags::W_OK,
-                AtFlags::AT_EACCESS,
-            )?;
+            faccessat(home.fd(), name.as_os_str(), AccessFlags::W_OK, AtFlags::AT_EACCESS)?;
         }
         let shared = old.st_nlink > 1;
         let foreign = old.st_uid != geteuid().as_raw();
@@ -211,8 +196,7 @@ impl Upload<'_> {
     /// # Errors
     /// It has not got its name, and the old file is still there; or it has, but not its mode and times.
     pub fn commit(mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<(), Refusal> {
-        self.publish(mode, keep, times)
-            .map_err(|why| Refusal::new(&self.trail, why))
+        self.publish(mode, keep, times).map_err(|why| Refusal::new(&self.trail, why))
     }
 
     fn publish(&mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<(), Cause> {
@@ -285,12 +269,7 @@ fn create(home: &Home<'_>) -> Result<(File, FileName), Errno> {
         | OFlag::O_CLOEXEC;
     for _ in 0..TRIES {
         let Some(name) = temporary_name() else { continue };
-        match openat(
-            home.fd(),
-            name.as_os_str(),
-            flags,
-            stat::Mode::S_IRUSR | stat::Mode::S_IWUSR,
-        ) {
+        match openat(home.fd(), name.as_os_str(), flags, stat::Mode::S_IRUSR | stat::Mode::S_IWUSR) {
             Ok(fd) => return Ok((fd.into(), name)),
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
@@ -335,10 +314,7 @@ const PREFIX: &str = ".scp-";
 pub(super) fn is_temporary(name: &FileName) -> bool {
     let digits = name.as_bytes().strip_prefix(PREFIX.as_bytes());
     digits.is_some_and(|digits| {
-        digits.len() == 16
-            && digits
-                .iter()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        digits.len() == 16 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -351,13 +327,9 @@ mod tests {
         for _ in 0..100 {
             assert!(is_temporary(&temporary_name().unwrap()));
         }
-        for name in [
-            ".scp-",
-            ".scp-0123",
-            ".scp-0123456789ABCDEF",
-            ".scp-0123456789abcdef0",
-            "scp-0123456789abcdef",
-        ] {
+        for name in
+            [".scp-", ".scp-0123", ".scp-0123456789ABCDEF", ".scp-0123456789abcdef0", "scp-0123456789abcdef"]
+        {
             assert!(!is_temporary(&FileName::new(name.as_bytes()).unwrap()), "{name}");
         }
     }
