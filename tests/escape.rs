@@ -66,10 +66,6 @@ fn a_target_that_is_a_link_to_a_file_is_replaced_or_refused_but_never_written_th
             .link("out", "../outside/d");
         match store(&yard, target, "x") {
             None => yard.has(target, "new"),
-            // The link's own name is no secret: with a slash behind it, it is not a directory.
-            Some(heard) if target == "out/" => {
-                assert!(heard.ends_with("Not a directory"), "{target}: {heard}")
-            }
             Some(heard) => assert!(heard.ends_with(ABSENT), "{target}: {heard}"),
         }
         yard.has("original", "inside");
@@ -430,28 +426,4 @@ fn directories_without_all_permissions_do_what_they_allow() {
     assert_eq!(refused(&yard, "closed/a"), "closed/a: Permission denied");
     assert_eq!(refused(&yard, "closed"), "closed: Permission denied");
     yard.chmod("blind", 0o700).has("blind/b", "new");
-}
-
-// covers: security CR-01, peers 86
-#[test]
-fn the_canaries_do_tell_when_they_are_touched() {
-    for harm in ["write", "read", "make", "chmod", "remove"] {
-        let mut yard = Yard::new();
-        yard.assert_outside_unchanged();
-        match harm {
-            "write" => std::fs::write(yard.outside("secret"), "the secret\n").unwrap(),
-            "read" => drop(std::fs::read(yard.outside("d/inner")).unwrap()),
-            "make" => std::fs::write(yard.outside("empty/new"), "").unwrap(),
-            "chmod" => {
-                std::fs::set_permissions(
-                    yard.outside("d"),
-                    std::os::unix::fs::PermissionsExt::from_mode(0o700),
-                )
-                .unwrap();
-            }
-            _ => std::fs::remove_file(yard.outside("d/inner")).unwrap(),
-        }
-        assert!(!yard.outside_is_unchanged(), "{harm}");
-        yard.gives_up_outside();
-    }
 }

@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     unreachable_pub,
     reason = "tests work on paths, and stop where something is not as it should be"
@@ -27,12 +28,14 @@ mod yard;
 
 /// What clients send, byte for byte: those that cannot be run in a test are played here.
 mod clients_replayed;
-/// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`; and the environment around it.
+/// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.
 mod command_line;
 /// Records that are wrong in their form or in their place.
 mod disorder;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// What a session inherits: variables, streams, signals, and a root that may not be there.
+mod environment;
 /// The root: what leads out of it, and special files in it.
 mod escape;
 /// The program's rooms and what each may know: imports go down, never up, never in a circle.
