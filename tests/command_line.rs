@@ -175,11 +175,6 @@ fn after_two_dashes_or_a_path_every_word_is_a_path() {
     }
     let mut peer = Peer::asks(&yard, "scp -f a -r");
     peer.says_ok();
-    if yard.openssh("9.2's getopt") {
-        peer.hangs_up().hears_the_rest();
-        peer.sees_any_end();
-        return;
-    }
     peer.hears_file("C0644 1 a", "1").hears_that("-r: No such file or directory").sees_exit(1);
 }
 

@@ -50,6 +50,8 @@ mod meanwhile;
 mod memory;
 /// Permission bits and times: what is kept, what is never set.
 mod modes_and_times;
+/// What the administrator withholds, and options of the administrator's that change how files are stored.
+mod policy;
 /// Directories and what is in them, both ways.
 mod trees;
 /// `scp -t`: single files.
