@@ -38,7 +38,7 @@ use jail::Jail;
 use options::{Entry, Options, Order};
 use policy::{Account, Config, Sandbox};
 use refusal::Tally;
-use request::{Chatter, Request};
+use request::{Chatter, Request, Usage};
 use sandbox::Direction;
 use signals::Signals;
 use words::Word;
@@ -76,6 +76,7 @@ fn obey(order: Order) -> Result<Tally, Told> {
 
 /// One invocation from the request to the last answer.
 fn serve(options: &Options) -> Result<Tally, Told> {
+    sandbox::close_inherited();
     let account = account();
     let spelled = spell(&options.entry)?;
     let request = understand(&options.entry, &spelled);
@@ -93,7 +94,7 @@ fn serve(options: &Options) -> Result<Tally, Told> {
     // Before the first byte is read or written: a signal from here on ends the session between two of them.
     let signals = Signals::block().map_err(usage)?;
     let (input, output) = channel::standard_streams().map_err(usage)?;
-    let mut channel = Channel::new(input, output, Some(signals));
+    let mut channel = Channel::new(input, output, Some(signals), options.config.patience);
     match converse(options, &account, &request, &mut channel) {
         Ok(tally) => {
             audit::record(&Event::Ended(&tally));
@@ -122,6 +123,9 @@ fn converse(
     let log_is_file = matches!(options.log, Some(Destination::File(_)));
     let (demand, file_size) = (grant.sandbox, grant.rights.file_size.filter(|_| !log_is_file));
     let jail = Jail::open(grant).map_err(Abort::Unavailable)?;
+    if jail.holds_home() {
+        audit::record(&Event::HomeInside);
+    }
     let direction = match request {
         Request::Fetch(_) => Direction::Sending,
         Request::Store(_) => Direction::Storing,
@@ -153,7 +157,7 @@ fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, To
     let program = arguments.next().unwrap_or_default();
     if program.is_empty() || program.as_bytes().starts_with(b"-") {
         // An empty argv, or an interactive login: sshd puts a dash before the shell's name.
-        return Err(usage(request::NO_SHELL));
+        return Err(usage(Usage::NoCommand));
     }
     if Path::new(&program).file_name() == Some(OsStr::new("scp")) {
         let entry = Entry::Arguments(arguments.collect());
@@ -174,7 +178,7 @@ fn spell(entry: &Entry) -> Result<Vec<u8>, Told> {
         Entry::Arguments(words) => Ok(words.join(OsStr::new(" ")).as_bytes().to_vec()),
         Entry::Command(command) => Ok(command.as_bytes().to_vec()),
         Entry::Environment => {
-            let command = env::var_os("SSH_ORIGINAL_COMMAND").ok_or_else(|| usage(request::NO_SHELL))?;
+            let command = env::var_os("SSH_ORIGINAL_COMMAND").ok_or_else(|| usage(Usage::NoCommand))?;
             Ok(command.as_bytes().to_vec())
         }
     }
