@@ -74,7 +74,6 @@ fn a_closed_stream_is_never_taken_for_a_file() {
 
 // covers: security ENV-05
 #[test]
-#[ignore = "descriptors that were inherited are not closed yet; sshd closes them"]
 fn what_else_was_open_is_closed() {
     let Some(yard) = Yard::ours("closes nothing") else { return };
     let mut peer = Server::of(&yard).with_streams("3</etc/passwd 9>/dev/null").sink("", ".");

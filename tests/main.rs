@@ -30,6 +30,8 @@ mod yard;
 mod clients_replayed;
 /// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.
 mod command_line;
+/// How long a client is waited for.
+mod deadlines;
 /// Records that are wrong in their form or in their place.
 mod disorder;
 /// `scp -f`: files to the client, and what the client answers.
@@ -50,6 +52,8 @@ mod meanwhile;
 mod memory;
 /// Permission bits and times: what is kept, what is never set.
 mod modes_and_times;
+/// Roots that need mounts of their own: the account's home in the root, other file systems in it.
+mod mounts;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
 /// Directories and what is in them, both ways.

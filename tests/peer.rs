@@ -78,6 +78,15 @@ impl Peer {
         self
     }
 
+    /// Sends bytes, as many as are taken, while nothing is heard: what is said meanwhile waits in the pipe.
+    #[track_caller]
+    pub fn says_without_listening(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let ears = self.ears.take();
+        self.says(bytes);
+        self.ears = ears;
+        self
+    }
+
     /// Sends bytes in pieces of `size`; see `Server::who_reads_piecemeal`.
     #[track_caller]
     pub fn says_in_pieces(&mut self, bytes: impl AsRef<[u8]>, size: usize) -> &mut Self {
