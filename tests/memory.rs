@@ -14,8 +14,10 @@ fn peak_of_storing(count: usize) -> u64 {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
     peer.hears_ok().says_record("D0755 0 d").hears_ok();
-    let files: String = (0..count).map(|number| format!("C0644 1 {}\n1\0", number % 100)).collect();
-    peer.says(files).hears_oks(2 * count);
+    let files: Vec<String> = (0..count).map(|number| format!("C0644 1 {}\n1\0", number % 100)).collect();
+    for some in files.chunks(500) {
+        peer.says(some.concat()).hears_oks(2 * some.len());
+    }
     let peak = peer.peak_memory();
     peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
     peak
