@@ -27,6 +27,13 @@ pub enum Cause {
     Errno(Errno),
     /// A newline in a directory's name cannot be sent.
     Newline,
+    /// There is no room for the claimed size.
+    NoSpace {
+        /// Bytes that the client wants to send.
+        size: u64,
+        /// Bytes that are free for this account.
+        free: u64,
+    },
     /// A fifo, a socket, a device; or a directory where a file was asked for.
     NotRegular,
     /// The path leads outside the root.
@@ -83,6 +90,7 @@ impl fmt::Display for Cause {
             Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
             Self::Errno(errno) => f.write_str(errno.desc()),
             Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
+            Self::NoSpace { size, free } => write!(f, "{} needed, {} free", Size(*size), Size(*free)),
             Self::NotRegular => f.write_str("not a regular file"),
             // An outside file and an absent one must look the same from outside (CVE-2023-35887).
             Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
