@@ -240,6 +240,26 @@ fn a_server_that_is_killed_leaves_the_old_file() {
     }
 }
 
+// covers: peers H-s, security SQ-20
+#[test]
+fn what_a_killed_server_left_is_cleared_away_by_the_next_and_what_a_living_one_has_is_not() {
+    let Some(yard) = Yard::ours("has no temporaries") else { return };
+    yard.dir("d").file("d/.scp-0123456789abcdef", "somebody else's, and new");
+    let mut killed = Peer::sink(&yard, "", "d");
+    killed.hears_ok().says_record("C0644 9 a").hears_ok().says("some").hears_nothing();
+    killed.signals(Signal::SIGKILL).sees_any_end();
+    assert_eq!(yard.listing().len(), 3, "{:?}", yard.listing());
+    let mut living = Peer::sink(&yard, "", "d");
+    living.hears_ok().says_record("C0644 8 b").hears_ok().says("half").hears_nothing();
+    for name in ["c", "d"] {
+        Peer::sink(&yard, "", "d").hears_ok().stores(format!("C0644 1 {name}"), "1").hangs_up().sees_exit(0);
+    }
+    living.says("half\0").hears_ok().hangs_up().sees_exit(0);
+    yard.holds(["d/", "d/.scp-0123456789abcdef", "d/b", "d/c", "d/d"]);
+    yard.has("d/b", "halfhalf");
+    fs::remove_file(yard.path("d/.scp-0123456789abcdef")).unwrap();
+}
+
 // covers: peers H-c, peers 114, security RES-07, security ENV-08, clients 2.14
 #[test]
 fn a_limit_on_file_sizes_is_an_error_in_step_and_the_next_file_is_stored() {

@@ -1,5 +1,7 @@
 //! Memory is flat: it does not grow with the number of files, nor with a size that somebody claims.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::peer::Peer;
 use crate::yard::Yard;
 
@@ -55,26 +57,36 @@ fn fetching_many_files_takes_no_more_memory_than_fetching_a_few() {
     assert!(many <= few + MARGIN, "{few} KiB for {FEW} files, {many} KiB for {MANY}");
 }
 
-// covers: security CR-22, peers H-p
+// covers: security CR-22, peers H-p, clients 3.10
 #[test]
-fn a_claim_of_nearly_endless_size_takes_no_memory_and_no_space() {
+fn a_claim_of_endless_size_takes_no_memory_and_is_refused_or_cut_short() {
     let plain = peak_of_storing(FEW);
-    let yard = Yard::new();
-    yard.file("a", "the old version");
-    let mut peer = Peer::sink(&yard, "", ".");
-    peer.hears_ok().says_record("C0644 9223372036854775807 a").hears_ok().says("some").hears_nothing();
-    let peak = peer.peak_memory();
-    assert!(peak <= plain + MARGIN, "{plain} KiB for small files, {peak} KiB for a large claim");
-    let blocks: u64 = std::fs::read_dir(yard.path(""))
-        .unwrap()
-        .map(|entry| std::os::unix::fs::MetadataExt::blocks(&entry.unwrap().metadata().unwrap()))
-        .sum();
-    assert!(blocks < 100, "{blocks} blocks for four bytes");
-    peer.hangs_up().hears_the_rest();
-    peer.sees_exit(1);
-    if !yard.openssh("leaves pieces of a file that was cut short, mixed with what was there before") {
-        yard.holds(["a"]);
-        yard.has("a", "the old version");
+    for size in [i64::MAX, 1 << 30] {
+        let yard = Yard::new();
+        yard.file("a", "the old version");
+        let mut peer = Peer::sink(&yard, "", ".");
+        peer.hears_ok().says_record(format!("C0644 {size} a"));
+        // More than there is room for can be refused at once; then the session goes on.
+        let accepted = peer.hears_whether_ok();
+        if accepted {
+            peer.says("some").hears_nothing();
+        } else {
+            assert!(peer.hears_refusal().contains("a: "));
+            peer.stores("C0644 1 b", "1");
+        }
+        let peak = peer.peak_memory();
+        assert!(
+            peak <= plain + MARGIN,
+            "{plain} KiB for small files, {peak} KiB for a claim of {size} bytes"
+        );
+        let entries = std::fs::read_dir(yard.path("")).unwrap();
+        let blocks: u64 = entries.map(|entry| entry.unwrap().metadata().unwrap().blocks()).sum();
+        assert!(blocks < 100, "{blocks} blocks for four bytes");
+        peer.hangs_up().hears_the_rest();
+        peer.sees_exit(1);
+        if !yard.openssh("leaves pieces of a file that was cut short, mixed with what was there before") {
+            yard.has("a", "the old version");
+        }
     }
 }
 
