@@ -160,10 +160,11 @@ impl Ahead {
             }
             self.owe(refusal);
         }
-        if !was_said && slot.only_counts() {
-            if let Some(say) = self.tell(is_outside(slot, depth)) {
-                return Ok((say, if refused { Verdict::Refused } else { Verdict::Accepted }));
-            }
+        if !was_said
+            && slot.only_counts()
+            && let Some(say) = self.tell(is_outside(slot, depth))
+        {
+            return Ok((say, if refused { Verdict::Refused } else { Verdict::Accepted }));
         }
         let verdict = if refused { Verdict::Overruled } else { Verdict::Accepted };
         Ok((Say::Yes(usize::from(!was_said).saturating_add(self.top_up(slot, depth))), verdict))
