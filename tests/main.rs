@@ -34,6 +34,8 @@ mod command_line;
 mod deadlines;
 /// Records that are wrong in their form or in their place.
 mod disorder;
+/// What the manual and the README promise.
+mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
 /// What a session inherits: variables, streams, signals, and a root that may not be there.
