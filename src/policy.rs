@@ -21,8 +21,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How long the client is waited for.
     pub patience: Patience,
-    /// Whether records are acknowledged ahead.
-    pub pipeline: Pipeline,
+    /// How the conversation goes.
+    pub manners: Manners,
 }
 
 /// Who the request is for.
@@ -76,6 +76,15 @@ pub enum Leave {
     Withheld,
 }
 
+/// What a sink says, and when.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Manners {
+    /// Whether records are acknowledged ahead.
+    pub pipeline: Pipeline,
+    /// What it means that a mode or times cannot be set.
+    pub metadata: Metadata,
+}
+
 /// How long the client is waited for, in seconds; none for ever.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Patience {
@@ -108,6 +117,18 @@ pub enum Replacement {
     Always,
     /// In the old file, as OpenSSH does: a cut transfer leaves new head and old tail.
     Off,
+}
+
+/// What it means that a mode or times cannot be set: `--metadata`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Metadata {
+    /// Nothing.
+    Ignore,
+    /// The client is told, and the exit status is 1; the file stays. As OpenSSH.
+    #[default]
+    Strict,
+    /// It is logged.
+    Warn,
 }
 
 /// What is made durable before it is acknowledged: `--sync`.

@@ -272,12 +272,13 @@ impl<'j> Dir<'j> {
         // A set-group-id directory hands its group on to what is made in it: fchmod must not undo that.
         let inherited = fstat(&self.fd)?.st_mode & 0o2000;
         fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()))
-            .map_err(opaque_is_denied)
+            .map_err(|errno| Cause::mode(opaque_is_denied(errno)))
     }
 
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
         let file = File::from(self.fd.try_clone()?);
-        Ok(set_file_handle_times(&file, Some(times.accessed), Some(times.modified))?)
+        set_file_handle_times(&file, Some(times.accessed), Some(times.modified))
+            .map_err(|error| Cause::times(&error))
     }
 
     /// Clears stale temporaries away before the first upload into a directory that was there.
@@ -368,8 +369,8 @@ pub(super) fn kind(stat: &FileStat) -> SFlag {
 }
 
 /// A directory that we may write to but not read is open by `O_PATH` only.
-fn opaque_is_denied(errno: Errno) -> Cause {
-    Cause::Errno(if errno == Errno::EBADF { Errno::EACCES } else { errno })
+fn opaque_is_denied(errno: Errno) -> Errno {
+    if errno == Errno::EBADF { Errno::EACCES } else { errno }
 }
 
 fn ignore_unreadable(errno: Errno) -> Result<(), Errno> {

@@ -11,7 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, rena
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
-    AccessFlags, Gid, UnlinkatFlags, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
+    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
     unlinkat,
 };
 
@@ -224,13 +224,15 @@ impl Upload<'_> {
         let moded = self.set_mode(mode, keep);
         let timed = match times {
             Some(times) => set_file_handle_times(&self.file, Some(times.accessed), Some(times.modified))
-                .map_err(Cause::from),
+                .map_err(|error| Cause::times(&error)),
             None => Ok(()),
         };
         let sync = self.jail.storage.sync;
         if sync == Sync::File {
             fdatasync(&self.file)?;
         }
+        // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
+        close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
             match self.jail.rights.replacing {
                 Leave::Given => rename(self.home.fd(), temporary, &self.name)?,
@@ -265,7 +267,7 @@ impl Upload<'_> {
             (Keep::Contents, Some(old), _) => old.mode.only(!0o070 | old.mode.bits() << 3),
             (Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
         };
-        Ok(fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits()))?)
+        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)
     }
 }
 
