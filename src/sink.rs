@@ -178,13 +178,15 @@ impl<'j> Sink<'j> {
     ) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
         let dir = match (self.levels.last(), &self.target) {
             (Some(Level::Open { dir, .. }), _) => dir,
-            (Some(Level::Refused), _) => return Ok(Err(orphan(name.ok_or(Violation::BadName)?))),
+            (Some(Level::Refused), _) => {
+                return Ok(Err(orphan(name.ok_or_else(|| Violation::BadName(Vec::new()))?)));
+            }
             (None, Ok(Place::Directory(dir))) => dir,
             // The target has a name of its own; the record's is not used.
             (None, Ok(Place::Name { dir, name, spelling })) => return Ok(Ok((dir, name.clone(), *spelling))),
             (None, Err(refusal)) => return Ok(Err(refusal.clone())),
         };
-        let name = name.ok_or(Violation::BadName)?;
+        let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
         Ok(Ok((dir, name.clone(), Insists::No)))
     }
 
