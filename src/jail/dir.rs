@@ -11,6 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{fsync, geteuid};
 
+use super::lookup::{kind, look_at};
 use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
@@ -364,10 +365,6 @@ impl Jail {
     }
 }
 
-pub(super) fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
 /// A directory that we may write to but not read is open by `O_PATH` only.
 fn opaque_is_denied(errno: Errno) -> Errno {
     if errno == Errno::EBADF { Errno::EACCES } else { errno }
@@ -375,13 +372,4 @@ fn opaque_is_denied(errno: Errno) -> Errno {
 
 fn ignore_unreadable(errno: Errno) -> Result<(), Errno> {
     if errno == Errno::EBADF { Ok(()) } else { Err(errno) }
-}
-
-/// Looks at what an entry is, without following it.
-pub(super) fn look_at(dir: &OwnedFd, name: &FileName) -> Result<Option<FileStat>, Errno> {
-    match fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }

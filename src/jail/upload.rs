@@ -16,7 +16,8 @@ use nix::unistd::{
 };
 
 use super::Jail;
-use super::dir::{Dir, kind, look_at};
+use super::dir::Dir;
+use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
