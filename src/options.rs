@@ -143,7 +143,7 @@ struct Line {
     #[arg(long, value_name = "OCTAL", value_parser = octal)]
     umask: Option<u32>,
 
-    /// Replace a file by a new one: auto keeps links and owner where no root confines
+    /// Without a root: replace a file by a new one, or write into it where that keeps links and owner, or always
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     atomic: Atomic,
 

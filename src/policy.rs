@@ -213,14 +213,16 @@ impl fmt::Display for Denied {
 /// It may not do it at all.
 pub fn decide(config: &Config, account: &Account, request: &Request) -> Result<Grant, Denied> {
     let Config { root, rights, storage, sandbox, .. } = config;
-    match request {
+    let rights = match request {
         Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
         Request::Store(_) if rights.storing == Leave::Withheld => return Err(Denied::Storing),
-        Request::Fetch(_) | Request::Store(_) => {}
-    }
+        // A source stores nothing, whatever else the account may do.
+        Request::Fetch(_) => Rights { storing: Leave::Withheld, ..*rights },
+        Request::Store(_) => *rights,
+    };
     let root = root.as_deref().map(|root| expand(root, account)).transpose()?;
     let home = account.home.as_ref().map(PathBuf::from);
-    Ok(Grant { root, home, rights: *rights, storage: *storage, sandbox: *sandbox })
+    Ok(Grant { root, home, rights, storage: *storage, sandbox: *sandbox })
 }
 
 /// Replaces `%u`, `%U`, `%h` and `%%`, as sshd does in ChrootDirectory.

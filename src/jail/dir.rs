@@ -7,11 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use filetime::{FileTime, set_file_handle_times};
 use nix::dir::{Dir as Listing, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{fsync, geteuid};
 
 use super::lookup::{kind, look_at};
+use super::protect::Guard;
 use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
@@ -29,6 +30,7 @@ pub struct Dir<'j> {
     pub(super) jail: &'j Jail,
     pub(super) fd: OwnedFd,
     identity: Identity,
+    guard: Option<Guard>,
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     route: Option<Vec<u8>>,
     trail: Trail,
@@ -123,7 +125,10 @@ impl<'j> Dir<'j> {
         route: Option<Vec<u8>>,
         trail: Trail,
     ) -> Self {
-        Self { jail, fd, identity: Identity::of(stat), route, trail, cleared: Cell::new(false) }
+        let identity = Identity::of(stat);
+        let storing = jail.rights.storing == Leave::Given;
+        let guard = jail.home.as_ref().filter(|_| storing).and_then(|home| home.guard(identity));
+        Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false) }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -300,10 +305,10 @@ impl<'j> Dir<'j> {
         if is_temporary(name) {
             return Err(Cause::Reserved);
         }
-        match &self.jail.home {
-            Some(home) if home.protects(self.identity, name) => Err(Cause::Protected),
-            _ => Ok(()),
+        if self.guard.is_some_and(|guard| guard.protects(name)) {
+            return Err(Cause::Protected);
         }
+        Ok(())
     }
 
     /// Opens an entry of this very directory: a link is `ELOOP` when confined, and followed on the host.
