@@ -43,3 +43,10 @@ mod modes_and_times;
 mod trees;
 /// `scp -t`: single files.
 mod upload;
+
+// -- the proof of the confinement --
+
+/// How the program is started for the proof: its lookup faked, layers on or off, as whom.
+mod cell;
+/// The attacks on paths, in every cell.
+mod confinement;
