@@ -50,3 +50,5 @@ mod upload;
 mod cell;
 /// The attacks on paths, in every cell.
 mod confinement;
+/// What the program asks of the kernel, as strace sees it.
+mod traces;
