@@ -50,5 +50,9 @@ mod upload;
 mod cell;
 /// The attacks on paths, in every cell.
 mod confinement;
+/// Somebody exchanges directories and files for links outside, meanwhile.
+mod races;
+/// The attackers of the races, and their score.
+mod swaps;
 /// What the program asks of the kernel, as strace sees it.
 mod traces;
