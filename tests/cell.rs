@@ -137,14 +137,6 @@ pub fn is_root() -> bool {
     root
 }
 
-/// A command that runs `program`, one of its system calls faked.
-pub fn under_strace(program: &Path, call: &str, fake: &str) -> Command {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null"]);
-    command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{fake}")]).arg(program);
-    command
-}
-
 /// Gives a command the environment that sshd would, the canaries as its working directory, and the yard's account.
 pub fn as_its_user(command: &mut Command, yard: &Yard) {
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", yard.path(""));

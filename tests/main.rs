@@ -46,6 +46,8 @@ mod upload;
 
 // -- the proof of the confinement --
 
+/// What is planted in a root, and the paths that are asked for.
+mod attacks;
 /// How the program is started for the proof: its lookup faked, layers on or off, as whom.
 mod cell;
 /// The attacks on paths, in every cell.

@@ -68,7 +68,7 @@ struct Call<'t> {
 /// Reads a trace, exits and signals left out.
 fn calls(trace: &str) -> impl Iterator<Item = Call<'_>> {
     trace.lines().filter_map(|line| {
-        let (_, call) = line.split_once(|byte: char| byte == ' ')?;
+        let (_, call) = line.split_once(' ')?;
         let (name, arguments) = call.trim_start().split_once('(')?;
         name.bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
