@@ -56,6 +56,8 @@ mod memory;
 mod modes_and_times;
 /// Roots that need mounts of their own: the account's home in the root, other file systems in it.
 mod mounts;
+/// Defects of ours, injected.
+mod panics;
 /// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.

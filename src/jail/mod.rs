@@ -256,6 +256,16 @@ impl Jail {
     }
 }
 
+/// Says how paths are looked up on this kernel, in a line for `--sandbox-report`.
+pub fn report_lookup(root: &OwnedFd) -> &'static str {
+    match Lookup::probe(root.as_fd()) {
+        Lookup::Beneath => "openat2: active",
+        Lookup::Host | Lookup::Stepwise => {
+            "openat2: not in this kernel, or hidden: paths are walked one name at a time"
+        }
+    }
+}
+
 /// File systems whose files are not for storing: magic numbers of statfs(2).
 const PSEUDO: [FsType; 11] = [
     nix::sys::statfs::PROC_SUPER_MAGIC,
