@@ -38,7 +38,7 @@ use audit::Event;
 use channel::Channel;
 use jail::Jail;
 use options::{Destination, Entry, Options, Order};
-use policy::{Account, Config, Sandbox};
+use policy::{Account, Config, Sandbox, Unit};
 use refusal::Tally;
 use request::{Chatter, Request, Usage};
 use sandbox::Direction;
@@ -134,6 +134,7 @@ fn converse(
     }
     let direction = match request {
         Request::Fetch(_) => Direction::Sending,
+        Request::Store(_) if jail.unit() == Unit::Tree => Direction::StoringTrees,
         Request::Store(_) => Direction::Storing,
     };
     let bounds = jail.bounds().map_err(Abort::Unavailable)?;

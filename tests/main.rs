@@ -30,6 +30,8 @@ mod yard;
 mod clients_replayed;
 /// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.
 mod command_line;
+/// A directory that is put in its place in one step.
+mod commit_tree;
 /// How long a client is waited for.
 mod deadlines;
 /// Records that are wrong in their form or in their place.

@@ -216,6 +216,14 @@ impl<'j> Dir<'j> {
         Ok((dir, arrival))
     }
 
+    /// Takes a directory that was just made under a temporary name for one that is called otherwise already.
+    pub(super) fn staged(&self, fd: OwnedFd, temporary: &FileName, trail: Trail) -> Result<Dir<'j>, Errno> {
+        let stat = fstat(&fd)?;
+        let dir = Dir::new(self.jail, fd, &stat, self.route_to(temporary), trail);
+        dir.cleared.set(true);
+        Ok(dir)
+    }
+
     /// Opens a directory for what is to be done to it: readable, so that mode and times can be set on the descriptor;
     /// where it may not be read (a drop box of mode 0300), at least to put something in.
     fn enter(&self, name: &FileName) -> Result<(OwnedFd, Option<Vec<u8>>), Cause> {
