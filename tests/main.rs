@@ -1,1 +1,4 @@
 //! Behaviour seen from outside, one module per subject.
+
+// A real sshd and the stock client.
+mod sshd;
