@@ -2,3 +2,6 @@
 
 // A real sshd and the stock client.
 mod sshd;
+
+// Every client that can be had.
+mod interop;

@@ -140,11 +140,6 @@ impl Sshd {
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
-
-    /// Returns what it wrote about itself, for messages.
-    pub(crate) fn log(&self) -> String {
-        log(&self.home)
-    }
 }
 
 impl Drop for Sshd {
@@ -191,14 +186,16 @@ fn forced_command(home: &Scratch, setup: &Setup<'_>) -> String {
 }
 
 fn listen(home: &Scratch, port: u16, forced: &str) -> Option<Child> {
+    // A bash that believes to be the second one (SHLVL) leaves out ~/.bashrc, which may do anything.
     let dir = home.path().display();
     let config = home.path().join("sshd_config");
     let base = format!(
         "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nHostKey {dir}/host_ed25519\nHostKey {dir}/host_rsa\n\
          AuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n\
-         PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel VERBOSE\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel INFO\n\
          HostKeyAlgorithms +ssh-rsa\nPubkeyAcceptedAlgorithms +ssh-rsa\n\
          KexAlgorithms +diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1\nMACs +hmac-sha1\n\
+         SetEnv SHLVL=2\n\
          Subsystem sftp /usr/lib/openssh/sftp-server\n{HARDENING}"
     );
     // Newer ones shut out a host that connects and leaves, as the look below does.
