@@ -1,16 +1,216 @@
 //! The server's half of scp, confined to one directory.
+//!
+//! [`run`] is the story of one invocation; each room it calls touches one outside thing, or none.
 
-#![warn(missing_docs)]
-
+pub mod abort;
 pub mod attr;
+pub mod audit;
+pub mod channel;
+pub mod jail;
 pub mod name;
+pub mod options;
+pub mod pattern;
+pub mod policy;
+pub mod refusal;
 pub mod request;
+pub mod sandbox;
+pub mod signals;
+pub mod sink;
+pub mod source;
+pub mod wire;
 pub mod words;
 
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 
+use nix::unistd::{User, getuid};
+
+use abort::Abort;
+use audit::{Destination, Event};
+use channel::Channel;
+use jail::Jail;
+use options::{Entry, Options, Order};
+use policy::{Account, Config, Sandbox};
+use refusal::Tally;
+use request::{Chatter, Request};
+use sandbox::Direction;
+use signals::Signals;
+use words::Word;
+
 /// Serves one request and returns the exit status: 0 or 1, never anything else.
-pub fn run(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match invocation(arguments).and_then(obey) {
+        Ok(Tally { refused: 0, .. }) => ExitCode::SUCCESS,
+        Ok(_) | Err(Told::Abort) => ExitCode::FAILURE,
+        Err(Told::Help) => ExitCode::SUCCESS,
+        Err(Told::Usage(why)) => {
+            // stderr is the client's screen; if it is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "scp-server: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How an invocation ended without a tally.
+enum Told {
+    /// The peer has had its last words.
+    Abort,
+    /// Help or version was asked for and printed.
+    Help,
+    /// One sentence is to be said on stderr.
+    Usage(String),
+}
+
+fn obey(order: Order) -> Result<Tally, Told> {
+    match order {
+        Order::Report => report(),
+        Order::Serve(options) => serve(&options),
+    }
+}
+
+/// One invocation from the request to the last answer.
+fn serve(options: &Options) -> Result<Tally, Told> {
+    let account = account();
+    let spelled = spell(&options.entry)?;
+    let request = understand(&options.entry, &spelled);
+
+    // The log comes first, so that it also hears of what is refused.
+    let chatter = request.as_ref().map_or(Chatter::Quiet, Request::chatter);
+    audit::open(options.log.as_ref(), chatter, who(&account));
+    audit::record(&Event::Began { request: &spelled });
+    let request = request.inspect_err(|told| {
+        if let Told::Usage(why) = told {
+            audit::record(&Event::Rejected(why));
+        }
+    })?;
+
+    // Before the first byte is read or written: a signal from here on ends the session between two of them.
+    let signals = Signals::block().map_err(usage)?;
+    let (input, output) = channel::standard_streams().map_err(usage)?;
+    let mut channel = Channel::new(input, output, Some(signals));
+    match converse(options, &account, &request, &mut channel) {
+        Ok(tally) => {
+            audit::record(&Event::Ended(&tally));
+            Ok(tally)
+        }
+        Err(abort) => {
+            audit::record(&Event::Aborted(&abort));
+            if let Some(words) = abort.last_words() {
+                // Said or not, the session is over.
+                let _ = channel.complain(&words);
+            }
+            Err(Told::Abort)
+        }
+    }
+}
+
+/// Decides, opens the jail, gives up what is not needed, and only then listens to the peer.
+fn converse(
+    options: &Options,
+    account: &Account,
+    request: &Request,
+    channel: &mut Channel,
+) -> Result<Tally, Abort> {
+    let grant = policy::decide(&options.config, account, request).map_err(Abort::Denied)?;
+    // The kernel's limit on files would hold for a log that is a file as well.
+    let log_is_file = matches!(options.log, Some(Destination::File(_)));
+    let (demand, file_size) = (grant.sandbox, grant.rights.file_size.filter(|_| !log_is_file));
+    let jail = Jail::open(grant).map_err(Abort::Unavailable)?;
+    let direction = match request {
+        Request::Fetch(_) => Direction::Sending,
+        Request::Store(_) => Direction::Storing,
+    };
+    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
+    let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
+    layers.missing().for_each(|missing| audit::record(&Event::Unprotected(missing)));
+    // Only now is the peer listened to.
+    let tally = match request {
+        Request::Fetch(fetch) => source::run(fetch, &jail, channel)?,
+        Request::Store(store) => sink::run(store, &jail, channel)?,
+    };
+    jail.settle().map_err(Abort::Unsettled)?;
+    Ok(tally)
+}
+
+/// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.
+fn report() -> Result<Tally, Told> {
+    let everywhere = policy::Grant::default();
+    let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
+    let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
+    write!(io::stdout(), "{layers}").map_err(usage)?;
+    let refused = if layers.missing().next().is_none() { 0 } else { 1 };
+    Ok(Tally { copied: 0, refused })
+}
+
+/// Reads our own command line. Called by the name scp, there is none: every word is the client's.
+fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, Told> {
+    let program = arguments.next().unwrap_or_default();
+    if program.is_empty() || program.as_bytes().starts_with(b"-") {
+        // An empty argv, or an interactive login: sshd puts a dash before the shell's name.
+        return Err(usage(request::NO_SHELL));
+    }
+    if Path::new(&program).file_name() == Some(OsStr::new("scp")) {
+        let entry = Entry::Arguments(arguments.collect());
+        return Ok(Order::Serve(Options { config: Config::default(), log: None, entry }));
+    }
+    options::parse(arguments).map_err(|error| {
+        if error.use_stderr() {
+            return usage(error.render().to_string().trim_start_matches("error: ").trim_end());
+        }
+        let _ = error.print();
+        Told::Help
+    })
+}
+
+/// Returns the request as the client or the administrator spelled it.
+fn spell(entry: &Entry) -> Result<Vec<u8>, Told> {
+    match entry {
+        Entry::Arguments(words) => Ok(words.join(OsStr::new(" ")).as_bytes().to_vec()),
+        Entry::Command(command) => Ok(command.as_bytes().to_vec()),
+        Entry::Environment => {
+            let command = env::var_os("SSH_ORIGINAL_COMMAND").ok_or_else(|| usage(request::NO_SHELL))?;
+            Ok(command.as_bytes().to_vec())
+        }
+    }
+}
+
+fn understand(entry: &Entry, spelled: &[u8]) -> Result<Request, Told> {
+    match entry {
+        Entry::Arguments(words) => {
+            let words: Vec<Word> = words.iter().map(|word| Word::literal(word.as_bytes())).collect();
+            request::arguments(&words).map_err(usage)
+        }
+        Entry::Command(_) | Entry::Environment => {
+            let words = words::split(spelled).map_err(usage)?;
+            request::parse(&words).map_err(usage)
+        }
+    }
+}
+
+fn account() -> Account {
+    let uid = getuid();
+    let user = User::from_uid(uid).ok().flatten();
+    Account {
+        uid: uid.as_raw(),
+        name: user.as_ref().map(|user| user.name.clone().into()),
+        home: user.map(|user| user.dir.into()),
+    }
+}
+
+/// Says who the session is for, as far as sshd tells us.
+fn who(account: &Account) -> String {
+    let name = account.name.clone().unwrap_or_else(|| account.uid.to_string().into());
+    let address = env::var_os("SSH_CONNECTION").unwrap_or_default();
+    let address = address.as_bytes().split(|&byte| byte == b' ').next().unwrap_or_default();
+    format!("user={} from={}", audit::quoted(name.as_bytes()), audit::quoted(address))
+}
+
+fn usage(why: impl Display) -> Told {
+    Told::Usage(why.to_string())
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 
 /// One component of a path: not empty, not `.` or `..`, without `/` and NUL.
 ///
@@ -24,34 +23,22 @@ impl FileName {
         self.0.as_bytes()
     }
 
+    /// Returns what the system calls take.
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+
     /// Tells whether a terminal or a log could be deceived by the name: it holds a control character (C0, DEL, C1),
     /// a line or paragraph separator, or a character that changes the direction of writing.
     pub fn could_deceive(&self) -> bool {
-        self.as_bytes()
-            .utf8_chunks()
-            .any(|chunk| chunk.valid().chars().any(is_deceptive))
-    }
-}
-
-impl AsRef<OsStr> for FileName {
-    fn as_ref(&self) -> &OsStr {
-        &self.0
-    }
-}
-
-impl AsRef<Path> for FileName {
-    fn as_ref(&self) -> &Path {
-        Path::new(&self.0)
+        self.as_bytes().utf8_chunks().any(|chunk| chunk.valid().chars().any(is_deceptive))
     }
 }
 
 /// Tells whether a character does something to a terminal or a line instead of standing in it.
 pub fn is_deceptive(character: char) -> bool {
     character.is_control()
-        || matches!(
-            character,
-            '\u{2028}' | '\u{2029}' | '\u{061c}' | '\u{200e}' | '\u{200f}'
-        )
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{061c}' | '\u{200e}' | '\u{200f}')
         || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -72,10 +59,7 @@ impl ClientPath {
 
     /// Tells whether the client's spelling says that a directory is meant: it is empty, or ends in `/`, `.` or `..`.
     pub fn means_directory(&self) -> bool {
-        matches!(
-            self.0.rsplit(|&byte| byte == b'/').next(),
-            None | Some(b"" | b"." | b"..")
-        )
+        matches!(self.0.rsplit(|&byte| byte == b'/').next(), None | Some(b"" | b"." | b".."))
     }
 
     /// Returns what follows the last slash, trailing slashes aside: the name that a client expects to be sent.
@@ -94,10 +78,7 @@ trait TrimBytes {
 
 impl TrimBytes for [u8] {
     fn trim_suffix_bytes(&self, byte: u8) -> &[u8] {
-        let end = self
-            .iter()
-            .rposition(|&b| b != byte)
-            .map_or(0, |last| last.saturating_add(1));
+        let end = self.iter().rposition(|&b| b != byte).map_or(0, |last| last.saturating_add(1));
         self.get(..end).unwrap_or_default()
     }
 }
@@ -108,17 +89,7 @@ mod tests {
 
     #[test]
     fn a_name_is_exactly_one_component() {
-        for bad in [
-            &b""[..],
-            b".",
-            b"..",
-            b"/",
-            b"a/b",
-            b"../x",
-            b"/etc/passwd",
-            b"a/",
-            b"a\0b",
-        ] {
+        for bad in [&b""[..], b".", b"..", b"/", b"a/b", b"../x", b"/etc/passwd", b"a/", b"a\0b"] {
             assert_eq!(FileName::new(bad), None, "{bad:?}");
         }
         for good in [
@@ -139,24 +110,10 @@ mod tests {
 
     #[test]
     fn names_that_move_a_cursor_or_turn_the_writing_round_are_recognised() {
-        for bad in [
-            "a\x1b[2J",
-            "a\nb",
-            "a\x7f",
-            "a\u{9b}b",
-            "a\u{202e}gpj.exe",
-            "a\u{2028}b",
-            "\t",
-        ] {
+        for bad in ["a\x1b[2J", "a\nb", "a\x7f", "a\u{9b}b", "a\u{202e}gpj.exe", "a\u{2028}b", "\t"] {
             assert!(FileName::new(bad.as_bytes()).unwrap().could_deceive(), "{bad:?}");
         }
-        for good in [
-            &b"plain"[..],
-            "grün".as_bytes(),
-            b"gr\xfcn",
-            b"a\\b",
-            "文件".as_bytes(),
-        ] {
+        for good in [&b"plain"[..], "grün".as_bytes(), b"gr\xfcn", b"a\\b", "文件".as_bytes()] {
             assert!(!FileName::new(good).unwrap().could_deceive(), "{good:?}");
         }
     }
@@ -164,17 +121,9 @@ mod tests {
     #[test]
     fn the_last_component_is_what_a_client_expects_to_be_sent() {
         let last = |path: &str| {
-            ClientPath::new(path)
-                .last()
-                .map(|name| String::from_utf8(name.as_bytes().to_vec()).unwrap())
+            ClientPath::new(path).last().map(|name| String::from_utf8(name.as_bytes().to_vec()).unwrap())
         };
-        for (path, name) in [
-            ("a", "a"),
-            ("/a/b", "b"),
-            ("a/b/", "b"),
-            ("a//b//", "b"),
-            ("a/./b", "b"),
-        ] {
+        for (path, name) in [("a", "a"), ("/a/b", "b"), ("a/b/", "b"), ("a//b//", "b"), ("a/./b", "b")] {
             assert_eq!(last(path).as_deref(), Some(name), "{path}");
         }
         for path in ["", "/", "//", ".", "..", "a/.", "a/..", "a/../"] {

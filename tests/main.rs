@@ -1,7 +1,52 @@
 //! Behaviour seen from outside, one module per subject.
 
-// A real sshd and the stock client.
-mod sshd;
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "tests work on paths, and stop where something is not as it should be"
+)]
 
-// Every client that can be had.
+// -- the harness --
+
+/// The client's end of a session: says, hears, sees the end.
+mod peer;
+/// Which program is tested, and the ways to start it.
+mod server;
+/// What was skipped, and where OpenSSH does otherwise, written down for the end of the run.
+mod tally;
+/// A temporary root, what is in it, and canaries beside it.
+mod yard;
+
+// -- the scenarios --
+
+/// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`; and the environment around it.
+mod command_line;
+/// Records that are wrong in their form or in their place.
+mod disorder;
+/// `scp -f`: files to the client, and what the client answers.
+mod download;
+/// The root: what leads out of it, and special files in it.
+mod escape;
+/// Patterns, braces and `~` in the client's command line, which no shell has seen.
+mod globs;
+/// Clients that leave: at every byte, and with their ears first.
+mod hangup;
+/// Permission bits and times: what is kept, what is never set.
+mod modes_and_times;
+/// Directories and what is in them, both ways.
+mod trees;
+/// `scp -t`: single files.
+mod upload;
+
+// -- real programs --
+
+/// Every client that can be had, through a real sshd.
 mod interop;
+/// A real sshd and the stock client.
+mod sshd;

@@ -1,0 +1,362 @@
+//! What can be done with one name in one directory.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use filetime::{FileTime, set_file_handle_times};
+use nix::dir::{Dir as Listing, OwningIter};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{fsync, geteuid};
+
+use super::upload::is_temporary;
+use super::{Identity, Jail};
+use crate::attr::{Mode, Times};
+use crate::name::FileName;
+use crate::policy::{Leave, Sync};
+use crate::refusal::{Cause, Refusal, Trail};
+use crate::request::Keep;
+
+/// Bytes of a route from the root beyond which links in a directory are not followed any more: PATH_MAX.
+const ROUTE: usize = 4096;
+
+/// A directory, pinned: renamed or moved, it stays the one that was found.
+#[derive(Debug)]
+pub struct Dir<'j> {
+    pub(super) jail: &'j Jail,
+    pub(super) fd: OwnedFd,
+    /// How it was reached from the root, for links in it that lead elsewhere inside.
+    route: Option<Vec<u8>>,
+    trail: Trail,
+}
+
+/// Whether a directory was made or found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arrival {
+    /// It is new.
+    Made,
+    /// It was there.
+    Found,
+}
+
+/// What can be sent.
+#[derive(Debug)]
+pub enum Entry<'j> {
+    /// A directory.
+    Directory(Dir<'j>, Attributes),
+    /// A regular file.
+    File(Contents),
+}
+
+/// A file open for reading, and what it was when it was opened.
+#[derive(Debug)]
+pub struct Contents {
+    /// The file.
+    pub file: File,
+    /// Bytes in it.
+    pub size: u64,
+    /// Its mode and times.
+    pub attributes: Attributes,
+}
+
+/// Mode and times.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Attributes {
+    /// Permission bits, and set-id bits where the client may know them.
+    pub mode: Mode,
+    /// Times of the last change and access.
+    pub times: Times,
+}
+
+/// The names in a directory, one at a time: a million of them need no more memory than one.
+pub struct Names(OwningIter);
+
+impl Entry<'_> {
+    /// Opens special files harmlessly: without waiting for a fifo's other end, without becoming a terminal's owner.
+    pub(super) const FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+}
+
+impl<'j> Entry<'j> {
+    pub(super) fn new(
+        jail: &'j Jail,
+        fd: OwnedFd,
+        route: Option<Vec<u8>>,
+        trail: Trail,
+    ) -> Result<Self, Cause> {
+        let stat = fstat(&fd)?;
+        jail.refuse_pseudo_file_system(&fd, &stat)?;
+        let attributes = Attributes::of(&stat, jail.confines());
+        match kind(&stat) {
+            SFlag::S_IFDIR => Ok(Self::Directory(Dir::new(jail, fd, route, trail), attributes)),
+            SFlag::S_IFREG => {
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                Ok(Self::File(Contents { file: fd.into(), size, attributes }))
+            }
+            _ => Err(Cause::NotRegular),
+        }
+    }
+}
+
+impl Attributes {
+    fn of(stat: &FileStat, confined: bool) -> Self {
+        // OpenSSH's FILEMODEMASK tells set-id bits too.
+        let told = if confined { Mode::PERMISSIONS } else { 0o6777 };
+        let time = |seconds| FileTime::from_unix_time(seconds, 0);
+        Self {
+            mode: Mode::new(stat.st_mode).only(told),
+            times: Times { modified: time(stat.st_mtime), accessed: time(stat.st_atime) },
+        }
+    }
+}
+
+impl<'j> Dir<'j> {
+    pub(super) fn new(jail: &'j Jail, fd: OwnedFd, route: Option<Vec<u8>>, trail: Trail) -> Self {
+        Self { jail, fd, route, trail }
+    }
+
+    /// Returns the words for an entry of the directory, as the client would write its path.
+    pub fn trail(&self, name: &FileName) -> Trail {
+        self.trail.join(name)
+    }
+
+    /// Returns the words for the directory itself.
+    pub fn own_trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// Returns which directory it is, whatever it is called.
+    pub fn identity(&self) -> Identity {
+        fstat(&self.fd).map_or(Identity { device: 0, inode: 0 }, |stat| Identity::of(&stat))
+    }
+
+    /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
+    pub fn lack_of(&self, name: &FileName) -> Refusal {
+        let errno = match look_at(&self.fd, name) {
+            Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
+            _ => Errno::ENOENT,
+        };
+        Refusal::new(&self.trail(name), errno)
+    }
+
+    /// Opens an entry to be sent.
+    ///
+    /// # Errors
+    /// It is gone, may not be read, leads outside, or is neither a file nor a directory.
+    pub fn fetch(&self, name: &FileName) -> Result<Entry<'j>, Refusal> {
+        let trail = self.trail(name);
+        self.fetch_name(name, trail.clone()).map_err(|why| Refusal::new(&trail, why))
+    }
+
+    fn fetch_name(&self, name: &FileName, trail: Trail) -> Result<Entry<'j>, Cause> {
+        if self.jail.rights.fetching == Leave::Withheld {
+            return Err(Cause::Unauthorised("downloads are"));
+        }
+        match self.open_here(name, Entry::FLAGS) {
+            Ok(fd) => Entry::new(self.jail, fd, self.route_to(name), trail),
+            Err(Errno::ELOOP) => {
+                let route = self.route_to(name).ok_or(Errno::ENAMETOOLONG)?;
+                let fd = self.jail.look_up(&route, Entry::FLAGS)?;
+                Entry::new(self.jail, fd, Some(route), trail)
+            }
+            Err(Errno::ENXIO | Errno::ENODEV) => Err(Cause::NotRegular),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Lists the directory; our own temporaries are not among its names.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub fn names(&self) -> Result<Names, Refusal> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let listing = openat(&self.fd, ".", flags, stat::Mode::empty()).and_then(Listing::from_fd);
+        listing.map(|listing| Names(listing.into_iter())).map_err(|errno| Refusal::new(&self.trail, errno))
+    }
+
+    /// Makes a directory, or goes into the one that is there. A link to one that is inside is followed.
+    ///
+    /// # Errors
+    /// It cannot be made, or what is there is not a directory.
+    pub fn make_dir(&self, name: &FileName) -> Result<(Dir<'j>, Arrival), Refusal> {
+        let trail = self.trail(name);
+        self.make_name(name, trail.clone()).map_err(|why| Refusal::new(&trail, why))
+    }
+
+    fn make_name(&self, name: &FileName, trail: Trail) -> Result<(Dir<'j>, Arrival), Cause> {
+        self.allow_storing(name)?;
+        // For our eyes only until all is in it, and never less: what is sent may be a read-only directory.
+        let arrival = match mkdirat(&self.fd, name.as_os_str(), stat::Mode::S_IRWXU) {
+            Ok(()) => Arrival::Made,
+            Err(Errno::EEXIST) => Arrival::Found,
+            Err(errno) => return Err(errno.into()),
+        };
+        let (fd, route) = self.enter(name)?;
+        let stat = fstat(&fd)?;
+        self.jail.refuse_pseudo_file_system(&fd, &stat)?;
+        Ok((Dir::new(self.jail, fd, route, trail), arrival))
+    }
+
+    /// Opens a directory for what is to be done to it: readable, so that mode and times can be set on the descriptor;
+    /// where it may not be read (a drop box of mode 0300), at least to put something in.
+    fn enter(&self, name: &FileName) -> Result<(OwnedFd, Option<Vec<u8>>), Cause> {
+        let route = self.route_to(name);
+        let readable = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
+        let pinned = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        match self.open_here(name, readable) {
+            Ok(fd) => return Ok((fd, route)),
+            Err(Errno::EACCES) => return Ok((self.open_here(name, pinned)?, route)),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Not a directory, or a link: the one lookup from the root knows whether it stays inside.
+        let whole = route.ok_or(Errno::ENAMETOOLONG)?;
+        let fd = match self.jail.look_up(&whole, readable) {
+            Err(Cause::Errno(Errno::EACCES)) => self.jail.look_up(&whole, pinned)?,
+            opened => opened?,
+        };
+        Ok((fd, Some(whole)))
+    }
+
+    /// Makes sure that files can be put into a directory that was found: its owner's rights come back with the mode
+    /// that the client sends for it (the second upload of a tree with read-only directories).
+    pub fn open_up(&self) {
+        let Ok(stat) = fstat(&self.fd) else { return };
+        let lacks = stat.st_mode & 0o700 != 0o700;
+        if lacks && stat.st_uid == geteuid().as_raw() {
+            let wider = stat::Mode::from_bits_truncate(stat.st_mode | 0o700);
+            // Without it the first file is refused, in words that name it.
+            let _ = fchmod(&self.fd, wider);
+        }
+    }
+
+    /// Gives the directory its mode and times, once all is in it.
+    ///
+    /// # Errors
+    /// They cannot be set; what is in the directory stays.
+    pub fn finish(
+        &self,
+        arrival: Arrival,
+        mode: Mode,
+        keep: Keep,
+        times: Option<&Times>,
+    ) -> Result<(), Refusal> {
+        let moded = self.finish_mode(arrival, mode, keep);
+        let timed = times.map_or(Ok(()), |times| self.set_times(times));
+        let synced = match self.jail.storage.sync {
+            Sync::File => fsync(&self.fd).or_else(ignore_unreadable).map_err(Cause::from),
+            Sync::None | Sync::Session => Ok(()),
+        };
+        moded.and(timed).and(synced).map_err(|why| Refusal::new(&self.trail, why))
+    }
+
+    fn finish_mode(&self, arrival: Arrival, mode: Mode, keep: Keep) -> Result<(), Cause> {
+        let wanted = match (keep, arrival) {
+            (Keep::Contents, Arrival::Found) => return Ok(()),
+            (Keep::Contents, Arrival::Made) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+            (Keep::Attributes, _) => mode.only(self.jail.kept_bits()),
+        };
+        // A set-group-id directory hands its group on to what is made in it: fchmod must not undo that.
+        let inherited = fstat(&self.fd)?.st_mode & 0o2000;
+        fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()))
+            .map_err(opaque_is_denied)
+    }
+
+    fn set_times(&self, times: &Times) -> Result<(), Cause> {
+        let file = File::from(self.fd.try_clone()?);
+        Ok(set_file_handle_times(&file, Some(times.accessed), Some(times.modified))?)
+    }
+
+    /// Refuses to put anything under this name that the rights or the name itself forbid.
+    pub(super) fn allow_storing(&self, name: &FileName) -> Result<(), Cause> {
+        if self.jail.rights.storing == Leave::Withheld {
+            return Err(Cause::Unauthorised("uploads are"));
+        }
+        if self.jail.confines() && name.could_deceive() {
+            return Err(Cause::DeceptiveName);
+        }
+        if is_temporary(name) {
+            return Err(Cause::Reserved);
+        }
+        Ok(())
+    }
+
+    /// Opens an entry of this very directory: a link is `ELOOP` when confined, and followed on the host.
+    fn open_here(&self, name: &FileName, flags: OFlag) -> Result<OwnedFd, Errno> {
+        let follow = if self.jail.confines() { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+        openat(&self.fd, name.as_os_str(), flags | follow | OFlag::O_CLOEXEC, stat::Mode::empty())
+    }
+
+    fn route_to(&self, name: &FileName) -> Option<Vec<u8>> {
+        let route = self.route.as_ref()?;
+        let slash: &[u8] = if route.is_empty() || route.ends_with(b"/") { b"" } else { b"/" };
+        let longer = [route.as_slice(), slash, name.as_bytes()].concat();
+        (longer.len() < ROUTE).then_some(longer)
+    }
+
+    /// Finds what the directory is called where it stands.
+    pub(super) fn name_in_parent(&self) -> Option<FileName> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let parent = openat(&self.fd, "..", flags, stat::Mode::empty()).ok()?;
+        let identity = self.identity();
+        let parent = Dir::new(self.jail, parent, None, Trail::default());
+        let mut names = parent.names().ok()?;
+        let is_this = |name: &FileName| {
+            look_at(&parent.fd, name).ok().flatten().is_some_and(|stat| Identity::of(&stat) == identity)
+        };
+        names.find_map(|name| name.ok().filter(is_this))
+    }
+}
+
+impl AsFd for Dir<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Iterator for Names {
+    type Item = Result<FileName, Errno>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = match self.0.next()? {
+                Ok(entry) => entry,
+                Err(errno) => return Some(Err(errno)),
+            };
+            // `.` and `..` are no names.
+            match FileName::new(entry.file_name().to_bytes()) {
+                Some(name) if !is_temporary(&name) => return Some(Ok(name)),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Jail {
+    /// The bits that -p keeps: set-id bits only where no root confines, as OpenSSH.
+    pub(super) fn kept_bits(&self) -> u32 {
+        if self.confines() { Mode::PERMISSIONS } else { 0o7777 }
+    }
+}
+
+pub(super) fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// A directory that we may write to but not read is open by `O_PATH` only.
+fn opaque_is_denied(errno: Errno) -> Cause {
+    Cause::Errno(if errno == Errno::EBADF { Errno::EACCES } else { errno })
+}
+
+fn ignore_unreadable(errno: Errno) -> Result<(), Errno> {
+    if errno == Errno::EBADF { Ok(()) } else { Err(errno) }
+}
+
+/// Looks at what an entry is, without following it.
+pub(super) fn look_at(dir: &OwnedFd, name: &FileName) -> Result<Option<FileStat>, Errno> {
+    match fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,94 @@
+//! Patterns, walked by descriptor inside the root: no shell and no library that works on paths.
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::Jail;
+use crate::name::ClientPath;
+use crate::pattern::{Component, Pattern, braces, components, tilde};
+use crate::policy::Leave;
+use crate::refusal::{Refusal, Trail};
+use crate::words::Word;
+
+/// Paths that one word may stand for; for more the word is refused, as a shell refuses a list that is too long.
+const MATCHES: usize = 1_000_000;
+
+impl Jail {
+    /// Expands braces, `~` and patterns of a word of the request, as a shell would: sorted, hidden names only where
+    /// the dot is written, and the word itself where nothing matches.
+    ///
+    /// `~` is where sshd starts us: the root, or, where none confines, the home directory.
+    ///
+    /// # Errors
+    /// More matches than are served.
+    pub fn expand(&self, word: &Word) -> Result<Vec<ClientPath>, Refusal> {
+        // Too many braces are taken for a name, which then is not there.
+        let words = braces(word).unwrap_or_else(|_| vec![word.clone()]);
+        let mut paths = Vec::new();
+        for word in words {
+            let word = tilde(&word).unwrap_or(word);
+            match self.matches(&word)? {
+                matches if matches.is_empty() => paths.push(ClientPath::new(word.bytes())),
+                matches => paths.extend(matches.into_iter().map(ClientPath::new)),
+            }
+        }
+        Ok(paths)
+    }
+
+    fn matches(&self, word: &Word) -> Result<Vec<Vec<u8>>, Refusal> {
+        let components = components(word);
+        // Who may not read is not told what is there either.
+        if self.rights.fetching == Leave::Withheld || !components.iter().any(Component::is_pattern) {
+            return Ok(Vec::new());
+        }
+        let mut paths = vec![None];
+        for component in &components {
+            let mut longer = Vec::new();
+            for path in &paths {
+                match component {
+                    Component::Literal(name) => longer.push(Some(join(path.as_deref(), name))),
+                    Component::Pattern(pattern) => {
+                        self.extend_matching(path.as_deref(), pattern, &mut longer)
+                    }
+                }
+                if longer.len() > MATCHES {
+                    return Err(Refusal::new(
+                        &Trail::from_path(&ClientPath::new(word.bytes())),
+                        Errno::E2BIG,
+                    ));
+                }
+            }
+            paths = longer;
+        }
+        let mut paths: Vec<_> = paths.into_iter().flatten().collect();
+        if !components.last().is_some_and(Component::is_pattern) {
+            paths.retain(|path| self.is_there(path));
+        }
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    /// Adds the names in the directory at `path` that match; a directory that cannot be read has none.
+    fn extend_matching(&self, path: Option<&[u8]>, pattern: &Pattern, found: &mut Vec<Option<Vec<u8>>>) {
+        let route = self.route(&ClientPath::new(path.map(|path| join(Some(path), b"")).unwrap_or_default()));
+        let Ok(dir) = self.open_directory(&route, Trail::default()) else {
+            return;
+        };
+        let Ok(names) = dir.names() else { return };
+        // One more than is served is enough to refuse them all.
+        let matching = names.map_while(Result::ok).filter(|name| pattern.matches(name.as_bytes()));
+        found.extend(matching.take(MATCHES.saturating_add(1)).map(|name| Some(join(path, name.as_bytes()))));
+    }
+
+    fn is_there(&self, path: &[u8]) -> bool {
+        self.look_up(&self.route(&ClientPath::new(path)), OFlag::O_PATH).is_ok()
+    }
+}
+
+/// Puts a slash between two components; the first one has none before it.
+fn join(path: Option<&[u8]>, name: &[u8]) -> Vec<u8> {
+    match path {
+        None => name.to_vec(),
+        Some(path) => [path, b"/", name].concat(),
+    }
+}

@@ -1,0 +1,221 @@
+//! The one lookup from a path to a descriptor: by the kernel, or component by component where it cannot.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+/// How paths are looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Lookup {
+    /// `openat2` with `RESOLVE_BENEATH`: the kernel does not leave the root, whatever is renamed meanwhile.
+    Beneath,
+    /// As the process sees the file system: no root confines.
+    Host,
+    /// One component at a time below pinned descriptors, where there is no `openat2`: Linux before 5.6, and sandboxes
+    /// that answer `EPERM` (old container profiles) or `ENOSYS` (systemd's `RestrictSUIDSGID=`).
+    Stepwise,
+}
+
+/// A rename on the way makes the kernel give up with EAGAIN; 4 in a row were the most seen under attack.
+const TRIES: usize = 128;
+
+/// Links that one lookup follows, as the kernel's own limit.
+const LINKS: usize = 40;
+
+impl Lookup {
+    /// Finds out once how paths can be looked up below `root`. Later failures are errors, not reasons to change.
+    pub(super) fn probe(root: BorrowedFd<'_>) -> Self {
+        match Self::Beneath.open(root, b".", OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Ok(_) => Self::Beneath,
+            Err(_) => Self::Stepwise,
+        }
+    }
+
+    /// Opens `path` below `root`, following links that stay inside. An empty path is the root.
+    pub(super) fn open(self, root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlag::O_CLOEXEC;
+        let path = if path.is_empty() { b"." } else { path };
+        match self {
+            Self::Beneath => {
+                let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+                let how = OpenHow::new().flags(flags).resolve(resolve);
+                let attempt = || openat2(root, OsStr::from_bytes(path), how);
+                (0..TRIES)
+                    .map(|_| attempt())
+                    .find(|opened| !matches!(opened, Err(Errno::EAGAIN | Errno::EINTR)))
+                    .unwrap_or(Err(Errno::EAGAIN))
+            }
+            Self::Host => openat(root, OsStr::from_bytes(path), flags, Mode::empty()),
+            Self::Stepwise => walk(root, path, flags),
+        }
+    }
+}
+
+/// Looks a path up without help: `..` goes back to the descriptor it came from and not to where the directory is now,
+/// and a link's target is walked like the rest of the path.
+fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+    if path.starts_with(b"/") {
+        return Err(Errno::EXDEV);
+    }
+    let mut below: Vec<OwnedFd> = Vec::new();
+    let mut links = 0_usize;
+    let mut ahead: Vec<Vec<u8>> = reversed_components(path);
+    while let Some(component) = ahead.pop() {
+        let here = below.last().map_or(root, AsFd::as_fd);
+        match component.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                below.pop().ok_or(Errno::EXDEV)?;
+                continue;
+            }
+            _ => {}
+        }
+        let name = OsStr::from_bytes(&component);
+        let look = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let found = openat(here, name, look, Mode::empty())?;
+        let kind = SFlag::from_bits_truncate(fstat(&found)?.st_mode) & SFlag::S_IFMT;
+        if kind == SFlag::S_IFLNK {
+            links = links.saturating_add(1);
+            let target = readlinkat(&found, "")?;
+            if links > LINKS {
+                return Err(Errno::ELOOP);
+            }
+            if target.as_bytes().starts_with(b"/") {
+                return Err(Errno::EXDEV);
+            }
+            ahead.append(&mut reversed_components(target.as_bytes()));
+        } else if ahead.is_empty() {
+            return openat(here, name, flags | OFlag::O_NOFOLLOW, Mode::empty());
+        } else if kind == SFlag::S_IFDIR {
+            below.push(found);
+        } else {
+            return Err(Errno::ENOTDIR);
+        }
+    }
+    openat(below.last().map_or(root, AsFd::as_fd), ".", flags, Mode::empty())
+}
+
+fn reversed_components(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the tree that is looked into")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Tree(std::path::PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let top = std::env::temp_dir().join(format!("scp-server-lookup-{name}-{}", std::process::id()));
+            fs::create_dir_all(top.join("root/sub/deep")).unwrap();
+            fs::write(top.join("root/file"), "inside").unwrap();
+            fs::write(top.join("root/sub/deep/file"), "deep").unwrap();
+            fs::write(top.join("secret"), "outside").unwrap();
+            let root = top.join("root");
+            symlink("sub", root.join("to-sub")).unwrap();
+            symlink("../file", root.join("sub/up")).unwrap();
+            symlink("../../secret", root.join("sub/out")).unwrap();
+            symlink("/etc", root.join("absolute")).unwrap();
+            symlink("..", root.join("parent")).unwrap();
+            symlink("loop", root.join("loop")).unwrap();
+            symlink("nowhere", root.join("dangling")).unwrap();
+            for hop in 0..60 {
+                symlink(format!("hop{}", hop + 1), root.join(format!("hop{hop}"))).unwrap();
+            }
+            symlink("file", root.join("hop60")).unwrap();
+            Self(top)
+        }
+
+        fn root(&self) -> OwnedFd {
+            fs::File::open(self.0.join("root")).unwrap().into()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    // covers: security PT-03, security PT-05, security PT-06, security PT-07, security PT-09
+    #[test]
+    fn the_kernel_and_the_stepwise_walk_agree_on_every_path() {
+        let tree = Tree::new("agree");
+        let root = tree.root();
+        let inside = [
+            "",
+            ".",
+            "file",
+            "./file",
+            "sub//deep/./file",
+            "sub/../file",
+            "to-sub/deep/file",
+            "to-sub/up",
+            "sub/..",
+            "sub/../",
+            "to-sub/../file",
+            "hop55",
+        ];
+        let outside = [
+            "..",
+            "../",
+            "../secret",
+            "sub/../../secret",
+            "sub/out",
+            "absolute",
+            "absolute/passwd",
+            "parent",
+            "parent/secret",
+            "../root/file",
+            "/file",
+            "/",
+        ];
+        let failing = [
+            ("loop", Errno::ELOOP),
+            ("hop0", Errno::ELOOP),
+            ("dangling", Errno::ENOENT),
+            ("missing", Errno::ENOENT),
+            ("missing/../file", Errno::ENOENT),
+            ("file/", Errno::ENOTDIR),
+            ("file/x", Errno::ENOTDIR),
+            ("file/..", Errno::ENOTDIR),
+        ];
+        for lookup in [Lookup::Beneath, Lookup::Stepwise] {
+            let open = |path: &str| lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY);
+            for path in inside {
+                assert!(open(path).is_ok(), "{lookup:?} {path:?}");
+            }
+            for path in outside {
+                assert_eq!(open(path).err(), Some(Errno::EXDEV), "{lookup:?} {path:?}");
+            }
+            for (path, errno) in failing {
+                assert_eq!(open(path).err(), Some(errno), "{lookup:?} {path:?}");
+            }
+        }
+    }
+
+    // covers: security PT-04
+    #[test]
+    fn magic_links_lead_nowhere_even_when_everything_is_inside() {
+        let root: OwnedFd = fs::File::open("/").unwrap().into();
+        for lookup in [Lookup::Beneath, Lookup::Stepwise] {
+            for path in
+                ["proc/self/root/etc/passwd", "proc/self/cwd", "proc/self/fd/0", "dev/fd/0", "proc/self/exe"]
+            {
+                let opened = lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY);
+                assert!(
+                    matches!(opened, Err(Errno::ELOOP | Errno::EXDEV | Errno::ENOENT)),
+                    "{lookup:?} {path} {opened:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The file system, as far as the session may see it: one root, and one lookup from a client's path to a place.
+//!
+//! Below that lookup there are no paths: everything is done with a pinned descriptor and one [`FileName`], so that no
+//! rename by another process can make a checked path mean something else (CVE-2026-43619: it is not enough to open
+//! files that way, modes and times and directories have to be handled so too).
+
+mod dir;
+mod glob;
+mod lookup;
+mod upload;
+
+pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
+pub use upload::Upload;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::{self, FileStat, fstat};
+use nix::sys::statfs::{FsType, fstatfs};
+use nix::unistd::syncfs;
+
+use crate::name::{ClientPath, FileName};
+use crate::policy::{Grant, Leave, Rights, Storage, Sync};
+use crate::refusal::{Cause, Refusal, Trail};
+use lookup::Lookup;
+
+/// The root, and what may be done below it.
+#[derive(Debug)]
+pub struct Jail {
+    root: OwnedFd,
+    identity: Identity,
+    /// The root as the administrator wrote it, without slashes at its end: clients may use this spelling too.
+    spelling: Vec<u8>,
+    lookup: Lookup,
+    rights: Rights,
+    storage: Storage,
+    umask: u32,
+}
+
+/// What a path of the client's leads to.
+#[derive(Debug)]
+pub enum Place<'j> {
+    /// A directory that is there.
+    Directory(Dir<'j>),
+    /// A name in a directory that is there; the name itself may be free or taken.
+    Name {
+        /// The directory.
+        dir: Dir<'j>,
+        /// The name in it.
+        name: FileName,
+        /// Whether the client's spelling insists on a directory (`new/`).
+        spelling: Insists,
+    },
+}
+
+/// Whether a spelling insists on a directory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Insists {
+    /// A file will do.
+    No,
+    /// It ends in a slash.
+    Yes,
+}
+
+/// Device and inode: what a file is, whatever it is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(stat: &FileStat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+}
+
+impl Jail {
+    /// Opens the root, once. Whatever happens to its name afterwards, we stay in this directory.
+    ///
+    /// # Errors
+    /// The root is not there, is no directory, or may not be entered.
+    pub fn open(grant: Grant) -> io::Result<Self> {
+        let Grant { root: path, rights, storage, .. } = grant;
+        // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
+        let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
+        let lookup = if path.is_some() { Lookup::probe(root.as_fd()) } else { Lookup::Host };
+        Ok(Self {
+            identity: Identity::of(&fstat(&root)?),
+            spelling: path
+                .map(|path| trim_trailing_slashes(path.as_os_str().as_bytes()).to_vec())
+                .unwrap_or_default(),
+            umask: storage.umask.unwrap_or(ours),
+            root,
+            lookup,
+            rights,
+            storage,
+        })
+    }
+
+    /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in
+    /// which it still denies execution and the like.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn bounds(&self) -> io::Result<OwnedFd> {
+        if self.confines() {
+            return self.root.try_clone();
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(openat(AT_FDCWD, "/", flags, stat::Mode::empty())?)
+    }
+
+    /// Finds where an upload to `path` goes.
+    ///
+    /// # Errors
+    /// The directory that it would be in is not there, or is outside.
+    pub fn find(&self, path: &ClientPath) -> Result<Place<'_>, Refusal> {
+        let trail = Trail::from_path(path);
+        let refuse = |why: Cause| Refusal::new(&trail, why);
+        let route = self.route(path);
+        match self.open_directory(&route, trail.clone()) {
+            Ok(dir) => return Ok(Place::Directory(dir)),
+            // Not there, or not a directory; a link at the end that leads outside is a name like any other.
+            Err(Cause::Errno(Errno::ENOENT | Errno::ENOTDIR) | Cause::Outside(_)) => {}
+            Err(cause) => return Err(refuse(cause)),
+        }
+        let trimmed = trim_trailing_slashes(&route);
+        let (parent, last) = match trimmed.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (trimmed.get(..=slash), trimmed.get(slash.saturating_add(1)..)),
+            None => (Some(&b""[..]), Some(trimmed)),
+        };
+        let (parent, last) = (parent.unwrap_or_default(), last.unwrap_or_default());
+        let name = FileName::new(last).ok_or_else(|| refuse(Errno::ENOENT.into()))?;
+        let dir = self.open_directory(parent, trail.parent()).map_err(refuse)?;
+        let spelling = if trimmed.len() < route.len() { Insists::Yes } else { Insists::No };
+        Ok(Place::Name { dir, name, spelling })
+    }
+
+    /// Opens what `path` leads to, to be sent; links are followed as far as they stay inside.
+    ///
+    /// # Errors
+    /// It is not there, may not be read, is outside, or is neither a file nor a directory.
+    pub fn fetch(&self, path: &ClientPath) -> Result<Entry<'_>, Refusal> {
+        let trail = Trail::from_path(path);
+        let fetched = self.fetch_route(self.route(path), trail.clone());
+        fetched.map_err(|why| Refusal::new(&trail, why))
+    }
+
+    fn fetch_route(&self, route: Vec<u8>, trail: Trail) -> Result<Entry<'_>, Cause> {
+        if self.rights.fetching == Leave::Withheld {
+            return Err(Cause::Unauthorised("downloads are"));
+        }
+        if ClientPath::new(route.as_slice()).last().is_some_and(|name| upload::is_temporary(&name)) {
+            return Err(Errno::ENOENT.into());
+        }
+        let opened = self.look_up(&route, Entry::FLAGS);
+        Entry::new(self, opened?, Some(route), trail)
+    }
+
+    /// Returns the name of the directory that a spelling such as `.` or `x/..` leads to.
+    ///
+    /// A modern client refuses a directory called `.`; `root` stands for one that has no name.
+    pub fn own_name(&self, dir: &Dir<'_>) -> Option<FileName> {
+        let name = if self.confines() && dir.identity() == self.identity {
+            self.spelling.rsplit(|&byte| byte == b'/').next().and_then(FileName::new)
+        } else {
+            dir.name_in_parent()
+        };
+        name.or_else(|| FileName::new(b"root"))
+    }
+
+    /// Makes everything durable that was stored, if that is what `--sync session` asks for.
+    ///
+    /// # Errors
+    /// The disk failed: what was acknowledged may not survive a power cut.
+    pub fn settle(&self) -> io::Result<()> {
+        if self.storage.sync == Sync::Session {
+            // syncfs refuses O_PATH descriptors.
+            let root = self.lookup.open(self.root.as_fd(), b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+            syncfs(&root)?;
+        }
+        Ok(())
+    }
+
+    fn open_directory(&self, route: &[u8], trail: Trail) -> Result<Dir<'_>, Cause> {
+        let fd = self.look_up(route, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        self.refuse_pseudo_file_system(&fd, &fstat(&fd)?)?;
+        Ok(Dir::new(self, fd, Some(route.to_vec()), trail))
+    }
+
+    fn look_up(&self, route: &[u8], flags: OFlag) -> Result<OwnedFd, Cause> {
+        self.lookup.open(self.root.as_fd(), route, flags).map_err(|errno| match errno {
+            Errno::EXDEV | Errno::ELOOP if self.confines() => Cause::Outside(errno),
+            // A socket, or a fifo or a device that nobody serves.
+            Errno::ENXIO | Errno::ENODEV => Cause::NotRegular,
+            other => Cause::Errno(other),
+        })
+    }
+
+    fn confines(&self) -> bool {
+        self.lookup != Lookup::Host
+    }
+
+    /// Turns the client's spelling into a route from the root. `x`, `/x` and, the root being `/srv/drop`,
+    /// `/srv/drop/x` are the same, unless the root has a `srv/drop` in it.
+    fn route(&self, path: &ClientPath) -> Vec<u8> {
+        let path = path.as_bytes();
+        if !self.confines() {
+            return path.to_vec();
+        }
+        let rest = match path.strip_prefix(self.spelling.as_slice()) {
+            Some(rest @ ([] | [b'/', ..])) if self.spelling.starts_with(b"/") && !self.nests_itself() => rest,
+            _ => path,
+        };
+        trim_leading_slashes(rest).to_vec()
+    }
+
+    /// Tells whether the root `/srv/drop` has a directory `srv/drop` in it.
+    fn nests_itself(&self) -> bool {
+        let route = trim_leading_slashes(&self.spelling);
+        self.lookup.open(self.root.as_fd(), route, OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok()
+    }
+
+    /// Refuses what only looks like files: opening or writing there does things to the machine.
+    fn refuse_pseudo_file_system(&self, fd: &OwnedFd, stat: &FileStat) -> Result<(), Cause> {
+        if !self.confines() || stat.st_dev == self.identity.device {
+            return Ok(());
+        }
+        if PSEUDO.contains(&fstatfs(fd)?.filesystem_type()) { Err(Cause::NotRegular) } else { Ok(()) }
+    }
+}
+
+/// File systems whose files are not for storing: magic numbers of statfs(2).
+const PSEUDO: [FsType; 11] = [
+    nix::sys::statfs::PROC_SUPER_MAGIC,
+    nix::sys::statfs::SYSFS_MAGIC,
+    nix::sys::statfs::CGROUP_SUPER_MAGIC,
+    nix::sys::statfs::CGROUP2_SUPER_MAGIC,
+    nix::sys::statfs::DEBUGFS_MAGIC,
+    nix::sys::statfs::TRACEFS_MAGIC,
+    nix::sys::statfs::SECURITYFS_MAGIC,
+    nix::sys::statfs::DEVPTS_SUPER_MAGIC,
+    nix::sys::statfs::BPF_FS_MAGIC,
+    FsType(0x6265_6570), // configfs
+    FsType(0xde5e_81e4), // efivarfs
+];
+
+fn trim_leading_slashes(path: &[u8]) -> &[u8] {
+    let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
+    path.get(start..).unwrap_or_default()
+}
+
+fn trim_trailing_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last.saturating_add(1));
+    path.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,210 @@
+//! Refusal: why one entry was not copied. It is told to the peer, and the transfer goes on.
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::name::{ClientPath, FileName};
+
+/// One entry was not copied, or not copied well.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// The path as the client knows it; nothing of the host's paths.
+    pub what: Vec<u8>,
+    /// Why.
+    pub why: Cause,
+}
+
+/// Why an entry was refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// The name holds characters that could deceive a terminal or a log.
+    DeceptiveName,
+    /// The file was cut or could not be read while it was sent; zeros were sent instead.
+    EndedEarly,
+    /// The system refused.
+    Errno(Errno),
+    /// A newline in a directory's name cannot be sent.
+    Newline,
+    /// A fifo, a socket, a device; or a directory where a file was asked for.
+    NotRegular,
+    /// A pattern or the command line asks for more than is served.
+    Outside(Errno),
+    /// The name is one of our temporaries'.
+    Reserved,
+    /// The sender said that it could not read the file to its end.
+    SenderFailed,
+    /// Deeper than directories may be nested.
+    TooDeep,
+    /// The claimed size is over the limit.
+    TooLarge {
+        /// Bytes that the client wants to send.
+        size: u64,
+        /// Bytes that are allowed.
+        limit: u64,
+    },
+    /// The rights of this session do not include it.
+    Unauthorised(&'static str),
+}
+
+impl Refusal {
+    /// Says why the entry at `path`, below or beside the place the client named, was refused.
+    pub fn new(what: &Trail, why: impl Into<Cause>) -> Self {
+        Self { what: what.as_bytes().to_vec(), why: why.into() }
+    }
+}
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::from_io(&error)
+    }
+}
+
+impl Cause {
+    /// Takes the system's word for it.
+    pub fn from_io(error: &io::Error) -> Self {
+        Self::Errno(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeceptiveName => f.write_str("control characters in the name are not allowed"),
+            Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
+            Self::Errno(errno) => f.write_str(errno.desc()),
+            Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
+            Self::NotRegular => f.write_str("not a regular file"),
+            // An outside file and an absent one must look the same from outside (CVE-2023-35887).
+            Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
+            Self::Reserved => f.write_str("this name is reserved for files in transfer"),
+            Self::SenderFailed => f.write_str("not stored: the sender could not read it to the end"),
+            Self::TooDeep => f.write_str("directories are nested too deeply"),
+            Self::TooLarge { size, limit } => {
+                write!(f, "{} is over the limit of {} for a file", Size(*size), Size(*limit))
+            }
+            Self::Unauthorised(what) => write!(f, "{what} not allowed"),
+        }
+    }
+}
+
+/// A number of bytes in words: `40.1 MiB`.
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = u128::from(self.0);
+        let units = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let Some((name, unit)) =
+            units.map(|(name, shift)| (name, 1_u128 << shift)).into_iter().find(|unit| bytes >= unit.1)
+        else {
+            return write!(f, "{bytes} bytes");
+        };
+        let tenths = bytes.saturating_mul(10).saturating_add(unit >> 1).div_euclid(unit);
+        write!(f, "{}.{} {name}", tenths.div_euclid(10), tenths.rem_euclid(10))
+    }
+}
+
+/// Where in the client's view of the tree something happens: the path that it asked for, and what came below it.
+///
+/// For words only: nothing is ever opened by it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Trail(Vec<u8>);
+
+impl Trail {
+    /// Starts at the path that the client wrote.
+    pub fn from_path(path: &ClientPath) -> Self {
+        let bytes = path.as_bytes();
+        Self(if bytes.is_empty() { b".".to_vec() } else { bytes.to_vec() })
+    }
+
+    /// Goes one name down.
+    #[must_use]
+    pub fn join(&self, name: &FileName) -> Self {
+        let mut bytes = self.0.clone();
+        if !bytes.is_empty() && !bytes.ends_with(b"/") {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(name.as_bytes());
+        Self(bytes)
+    }
+
+    /// Goes one name up, for words about the directory that something would be in.
+    #[must_use]
+    pub fn parent(&self) -> Self {
+        let end = self.0.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last.saturating_add(1));
+        let trimmed = self.0.get(..end).unwrap_or_default();
+        match trimmed.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => Self(trimmed.get(..slash.max(1)).unwrap_or_default().to_vec()),
+            None => Self::default(),
+        }
+    }
+
+    /// Returns the bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// How many entries were copied, and how many were not.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Files and directories that were copied.
+    pub copied: u64,
+    /// Entries that either side refused.
+    pub refused: u64,
+}
+
+impl Tally {
+    /// Counts an entry that was copied.
+    pub fn count_copied(&mut self) {
+        self.copied = self.copied.saturating_add(1);
+    }
+
+    /// Counts an entry that was refused.
+    pub fn count_refused(&mut self) {
+        self.refused = self.refused.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_unit_a_person_would_use() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (42_047_897, "40.1 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+    }
+
+    // covers: security PT-18
+    #[test]
+    fn outside_and_absent_are_told_in_the_same_words() {
+        let words = |cause: Cause| cause.to_string();
+        assert_eq!(words(Cause::Outside(Errno::EXDEV)), words(Cause::Errno(Errno::ENOENT)));
+    }
+
+    #[test]
+    fn a_trail_is_written_as_the_client_would_write_it() {
+        let name = FileName::new(b"x").unwrap();
+        for (start, end) in [("", "./x"), ("d", "d/x"), ("d/", "d/x"), ("/", "/x")] {
+            let trail = Trail::from_path(&ClientPath::new(start)).join(&name);
+            assert_eq!(trail.as_bytes(), end.as_bytes());
+        }
+    }
+}
