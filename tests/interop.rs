@@ -36,16 +36,16 @@ impl Client {
     #[track_caller]
     fn is_served(&self) {
         if !Sshd::is_installed() {
-            return skip(self.name, "sshd is not installed");
+            return skip("sshd is not installed");
         }
         let scratch = Scratch::new();
         let Some(driver) = (self.driver)(scratch.path()) else {
-            return skip(self.name, "the client is not installed");
+            return skip("the client is not installed");
         };
         let desk = Desk::lay();
         let version = run(desk.driver(&driver).arg("version"));
         if version.status != Some(0) {
-            return skip(self.name, "the client is not installed");
+            return skip("the client is not installed");
         }
         let mut failures = Vec::new();
         for case in Case::ALL {
@@ -66,14 +66,7 @@ impl Client {
                 };
                 note(
                     "matrix.tsv",
-                    &[
-                        self.name,
-                        version.out.trim(),
-                        case.title(),
-                        &format!("{way:?}"),
-                        &line,
-                    ]
-                    .join("\t"),
+                    &[self.name, version.out.trim(), case.title(), &format!("{way:?}"), &line].join("\t"),
                 );
             }
         }
@@ -151,9 +144,7 @@ fn libssh_is_served() {
         name: "libssh",
         driver: |dir| {
             let program = dir.join("libssh");
-            compiled("gcc", |gcc| {
-                gcc.arg("-o").arg(&program).arg(source("libssh.c")).arg("-lssh")
-            })?;
+            compiled("gcc", |gcc| gcc.arg("-o").arg(&program).arg(source("libssh.c")).arg("-lssh"))?;
             Some(vec![program.into()])
         },
         manner: Manner {
@@ -292,9 +283,7 @@ fn ganymed_is_served() {
     Client {
         name: "Ganymed SSH-2",
         driver: |dir| {
-            java(dir, "Trilead", "ganymed-ssh2", |text| {
-                text.replace("com.trilead.ssh2", "ch.ethz.ssh2")
-            })
+            java(dir, "Trilead", "ganymed-ssh2", |text| text.replace("com.trilead.ssh2", "ch.ethz.ssh2"))
         },
         manner: Manner {
             quoting: Quoting::User,
@@ -352,9 +341,7 @@ fn a_go_client_that_does_not_wait_is_served() {
 }
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
 fn script(interpreter: &str, name: &str) -> Option<Vec<OsString>> {
@@ -364,15 +351,11 @@ fn script(interpreter: &str, name: &str) -> Option<Vec<OsString>> {
 
 /// Debian's own Python, which is the one that Debian's modules are for; another one may come first in the path.
 fn python() -> &'static str {
-    if Path::new("/usr/bin/python3").exists() {
-        "/usr/bin/python3"
-    } else {
-        "python3"
-    }
+    if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
 }
 
 /// Runs a compiler; nothing, and its words on stderr, if it does not come to an end that is good.
-fn compiled<'a>(compiler: &'a str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Option<&'a str> {
+fn compiled(compiler: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Option<()> {
     let mut command = Command::new(compiler);
     match prepare(&mut command).output() {
         Ok(done) if done.status.success() => Some(()),
@@ -397,19 +380,10 @@ fn java(
     let text = change(fs::read_to_string(source(&file)).unwrap());
     fs::write(dir.join(&file), text).unwrap();
     let jar = format!("/usr/share/java/{library}.jar");
-    compiled("javac", |javac| {
-        javac.args(["-cp", &jar, "-d"]).arg(dir).arg(dir.join(&file))
-    })?;
+    compiled("javac", |javac| javac.args(["-cp", &jar, "-d"]).arg(dir).arg(dir.join(&file)))?;
     let path = format!("{}:{jar}", dir.display());
     // Short runs: no time is lost on optimising them.
-    let words = [
-        "java",
-        "-XX:TieredStopAtLevel=1",
-        "-Xshare:auto",
-        "-cp",
-        &path,
-        class,
-    ];
+    let words = ["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", &path, class];
     Some(words.map(OsString::from).to_vec())
 }
 
@@ -417,15 +391,11 @@ fn go(dir: &Path, style: &str) -> Option<Vec<OsString>> {
     let program = dir.join("scp");
     compiled("go", |go| {
         // Debian's packages are sources in a tree of the old kind.
-        go.envs([
-            ("GO111MODULE", "off"),
-            ("GOPATH", "/usr/share/gocode"),
-            ("GOFLAGS", ""),
-        ])
-        .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go"))
-        .args(["build", "-o"])
-        .arg(&program)
-        .arg(source("scp.go"))
+        go.envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("GOFLAGS", "")])
+            .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go"))
+            .args(["build", "-o"])
+            .arg(&program)
+            .arg(source("scp.go"))
     })?;
     Some(vec![program.into(), style.into()])
 }

@@ -34,33 +34,24 @@ struct Site {
 
 impl Site {
     /// Returns nothing, and says so, where there is no sshd.
-    fn open(test: &str) -> Option<Self> {
-        Self::with(test, &[])
+    fn open() -> Option<Self> {
+        Self::with(&[])
     }
 
-    fn with(test: &str, options: &[&str]) -> Option<Self> {
-        Self::of(test, options, None)
+    fn with(options: &[&str]) -> Option<Self> {
+        Self::of(options, None)
     }
 
-    fn of(test: &str, options: &[&str], account: Option<&str>) -> Option<Self> {
+    fn of(options: &[&str], account: Option<&str>) -> Option<Self> {
         if !Sshd::is_installed() {
-            skip(test, "sshd is not installed");
+            skip("sshd is not installed");
             return None;
         }
         let scratch = Scratch::new();
         let yard = scratch.dir("yard");
         let here = scratch.dir("here");
-        let sshd = Sshd::start(&Setup {
-            root: &yard,
-            options,
-            account,
-        });
-        Some(Self {
-            scratch,
-            sshd,
-            yard,
-            here,
-        })
+        let sshd = Sshd::start(&Setup { root: &yard, options, account });
+        Some(Self { scratch, sshd, yard, here })
     }
 
     fn remote(path: &str) -> String {
@@ -78,12 +69,7 @@ fn plant_forest(top: &Path) {
                 let number = branch * 100 + twig * 10 + leaf;
                 let mode = [0o644, 0o600, 0o755, 0o444, 0o664][number % 5];
                 let contents = noise(number * 7, number as u64);
-                write(
-                    &dir.join(format!("leaf {leaf}")),
-                    contents,
-                    mode,
-                    1_000_000_000 + number as i64,
-                );
+                write(&dir.join(format!("leaf {leaf}")), contents, mode, 1_000_000_000 + number as i64);
             }
         }
     }
@@ -94,11 +80,7 @@ fn plant_forest(top: &Path) {
             let time = 1_100_000_000 + (branch * 10 + twig) as i64;
             keep(&top.join(format!("branch{branch}/twig{twig}")), mode, time);
         }
-        keep(
-            &top.join(format!("branch{branch}")),
-            0o755,
-            1_200_000_000 + branch as i64,
-        );
+        keep(&top.join(format!("branch{branch}")), 0o755, 1_200_000_000 + branch as i64);
     }
     keep(top, 0o755, 1_300_000_000);
 }
@@ -106,7 +88,7 @@ fn plant_forest(top: &Path) {
 // covers: clients 1a 1b 1c, peers 26, peers 32, peers 64, peers 65, peers 118
 #[test]
 fn a_tree_of_a_thousand_files_arrives_with_modes_and_times_and_comes_back_the_same() {
-    let Some(site) = Site::open("a tree of a thousand files") else {
+    let Some(site) = Site::open() else {
         return;
     };
     let forest = site.here.join("forest");
@@ -123,7 +105,7 @@ fn a_tree_of_a_thousand_files_arrives_with_modes_and_times_and_comes_back_the_sa
 // covers: peers 28, peers 44
 #[test]
 fn a_tree_with_read_only_files_can_be_uploaded_twice() {
-    let Some(site) = Site::open("a tree uploaded twice") else {
+    let Some(site) = Site::open() else {
         return;
     };
     let top = site.here.join("top");
@@ -139,16 +121,10 @@ fn a_tree_with_read_only_files_can_be_uploaded_twice() {
 // covers: security SSH-01, peers 57
 #[test]
 fn whoever_wants_a_shell_or_another_program_is_told_in_one_sentence() {
-    let Some(site) = Site::open("a shell is refused") else {
+    let Some(site) = Site::open() else {
         return;
     };
-    for command in [
-        &[][..],
-        &["id"],
-        &["scp"],
-        &["scp -t x; id"],
-        &["sh -c 'scp -t x'"],
-    ] {
+    for command in [&[][..], &["id"], &["scp"], &["scp -t x; id"], &["sh -c 'scp -t x'"]] {
         let asked = run(site.sshd.openssh("ssh").arg("host").args(command));
         asked.failed_with(1);
         assert!(!asked.out.contains("uid="), "{asked:?}");
@@ -157,29 +133,19 @@ fn whoever_wants_a_shell_or_another_program_is_told_in_one_sentence() {
     assert_eq!(names(&site.yard).len(), 0);
 }
 
-// covers: security SSH-01, peers "Clients from OpenSSH 9 on speak SFTP"
+// covers: security SSH-01
 #[test]
-fn a_client_that_speaks_sftp_is_told_so_and_ends() {
-    let Some(site) = Site::open("sftp is refused") else {
+fn a_client_that_speaks_sftp_comes_to_an_end_and_changes_nothing() {
+    let Some(site) = Site::open() else {
         return;
     };
     write(&site.here.join("x"), "x", 0o644, 1_000_000_000);
     let sftp = run(site.sshd.openssh("sftp").args(["-b", "/dev/null", "host"]));
-    let scp = run(site
-        .sshd
-        .openssh("scp")
-        .arg("-s")
-        .arg(site.here.join("x"))
-        .arg("host:"));
+    let scp = run(site.sshd.openssh("scp").arg("-s").arg(site.here.join("x")).arg("host:"));
     for asked in [sftp, scp] {
-        // The status is the client's own.
+        // The status is the client's own. Our sentence does not get there: sshd throws a subsystem's stderr away.
         asked.failed_with(255);
-        let ours: Vec<_> = asked
-            .err
-            .lines()
-            .filter(|line| !line.contains("onnection closed"))
-            .collect();
-        assert_eq!(ours.len(), 1, "{asked:?}");
+        assert!(asked.err.contains("onnection closed"), "{asked:?}");
     }
     assert_eq!(names(&site.yard).len(), 0);
 }
@@ -187,17 +153,13 @@ fn a_client_that_speaks_sftp_is_told_so_and_ends() {
 // covers: security SSH-02
 #[test]
 fn the_recommended_lines_leave_the_account_no_terminal_and_no_tunnel() {
-    let Some(site) = Site::open("no terminal and no tunnel") else {
+    let Some(site) = Site::open() else {
         return;
     };
     let terminal = run(site.sshd.openssh("ssh").args(["-tt", "host", "scp -f x"]));
     assert_ne!(terminal.status, Some(0), "{terminal:?}");
-    let tunnel = run(site
-        .sshd
-        .openssh("ssh")
-        .arg("-W")
-        .arg(format!("127.0.0.1:{}", site.sshd.port()))
-        .arg("host"));
+    let tunnel =
+        run(site.sshd.openssh("ssh").arg("-W").arg(format!("127.0.0.1:{}", site.sshd.port())).arg("host"));
     assert!(!tunnel.out.contains("SSH-"), "{tunnel:?}");
     assert_ne!(tunnel.status, Some(0), "{tunnel:?}");
 }
@@ -205,7 +167,7 @@ fn the_recommended_lines_leave_the_account_no_terminal_and_no_tunnel() {
 // covers: peers 48, peers 49, peers 50, clients 2.2
 #[test]
 fn a_pattern_fetches_what_it_matches_and_one_that_matches_nothing_is_an_error() {
-    let Some(site) = Site::open("patterns") else {
+    let Some(site) = Site::open() else {
         return;
     };
     for name in ["a.log", "b.log", "c d.log", "e.txt", ".hidden.log"] {
@@ -217,10 +179,7 @@ fn a_pattern_fetches_what_it_matches_and_one_that_matches_nothing_is_an_error() 
     assert!(site.here.join("e.txt").exists());
     let nothing = run(site.sshd.scp().arg("host:*.none").arg(&site.here));
     nothing.failed_with(1);
-    assert!(
-        nothing.err.contains("*.none: No such file or directory"),
-        "{nothing:?}"
-    );
+    assert!(nothing.err.contains("*.none: No such file or directory"), "{nothing:?}");
 }
 
 /// Names that mean something to a shell, to an option parser or to a terminal.
@@ -239,7 +198,7 @@ const ODD_NAMES: [&str; 9] = [
 // covers: peers 7, peers 51, peers 53, peers H.i, clients 2.8, clients 2.18
 #[test]
 fn a_name_is_only_a_name_whatever_it_would_mean_to_a_shell() {
-    let Some(site) = Site::open("odd names") else {
+    let Some(site) = Site::open() else {
         return;
     };
     let back = site.scratch.dir("back");
@@ -266,7 +225,7 @@ fn backslashed(character: char) -> impl Iterator<Item = char> {
 // covers: clients 2.8, clients 3.16, peers H.i
 #[test]
 fn a_newline_in_a_name_travels_as_two_letters_both_ways() {
-    let Some(site) = Site::open("a newline in a name") else {
+    let Some(site) = Site::open() else {
         return;
     };
     let local = site.here.join("up\nload");
@@ -281,10 +240,7 @@ fn a_newline_in_a_name_travels_as_two_letters_both_ways() {
     run(site.sshd.scp().args(["-r", "host:/"]).arg(&back)).succeeded();
     let found = tree(&back);
     let contents = |name: &OsStr| {
-        let (_, entry) = found
-            .iter()
-            .find(|(path, _)| path.file_name() == Some(name))
-            .unwrap();
+        let (_, entry) = found.iter().find(|(path, _)| path.file_name() == Some(name)).unwrap();
         entry.contents.clone().unwrap()
     };
     assert_eq!(contents(OsStr::new("down\\^Jload")), b"down");
@@ -294,7 +250,7 @@ fn a_newline_in_a_name_travels_as_two_letters_both_ways() {
 // covers: peers 24, peers "Server sends real name for `.`", clients 3.16
 #[test]
 fn fetching_the_dot_brings_the_directory_under_its_own_name() {
-    let Some(site) = Site::open("fetching the dot") else {
+    let Some(site) = Site::open() else {
         return;
     };
     fs::create_dir(site.yard.join("sub")).unwrap();
@@ -307,10 +263,7 @@ fn fetching_the_dot_brings_the_directory_under_its_own_name() {
         get.succeeded();
         let top = names(&back);
         assert_eq!(top.len(), 1, "{top:?}");
-        assert!(
-            back.join(OsStr::from_bytes(&top[0])).join("sub/file").exists(),
-            "{top:?}"
-        );
+        assert!(back.join(OsStr::from_bytes(&top[0])).join("sub/file").exists(), "{top:?}");
         fs::remove_dir_all(&back).unwrap();
     }
 }
@@ -318,7 +271,7 @@ fn fetching_the_dot_brings_the_directory_under_its_own_name() {
 // covers: peers 14, peers 39, peers 8
 #[test]
 fn several_sources_and_a_copy_from_host_to_host_arrive() {
-    let Some(site) = Site::open("several sources") else {
+    let Some(site) = Site::open() else {
         return;
     };
     for name in ["a", "b", "c"] {
@@ -338,7 +291,7 @@ fn several_sources_and_a_copy_from_host_to_host_arrive() {
 // covers: security SSH-06, peers 109, peers 110, peers 133, peers H.a
 #[test]
 fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
-    let Some(site) = Site::open("an upload that is cut") else {
+    let Some(site) = Site::open() else {
         return;
     };
     write(&site.yard.join("file"), "old", 0o644, 1_000_000_000);
@@ -358,11 +311,7 @@ fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
     let ssh = fs::read_to_string(&number).unwrap().trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(ssh), nix::sys::signal::SIGKILL).unwrap();
     let ended = client.wait().unwrap();
-    assert!(
-        under_way,
-        "no temporary was seen: {}",
-        fs::read_to_string(&log).unwrap()
-    );
+    assert!(under_way, "no temporary was seen: {}", fs::read_to_string(&log).unwrap());
     assert!(!ended.success());
     let clean = within(Duration::from_secs(20), || temporaries(&site.yard) == 0);
     assert!(clean, "{:?}", names(&site.yard));
@@ -371,28 +320,21 @@ fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
 }
 
 fn temporaries(dir: &Path) -> usize {
-    names(dir)
-        .iter()
-        .filter(|name| name.starts_with(b".scp-"))
-        .count()
+    names(dir).iter().filter(|name| name.starts_with(b".scp-")).count()
 }
 
 // covers: peers 127, peers 140, peers 125
 #[test]
 fn the_administrators_options_hold_and_the_client_hears_why() {
     let options = ["--no-overwrite", "--max-file-size", "1000"];
-    let Some(site) = Site::with("options of the forced command", &options) else {
+    let Some(site) = Site::with(&options) else {
         return;
     };
     write(&site.yard.join("old"), "old", 0o644, 1_000_000_000);
     write(&site.here.join("old"), "new", 0o644, 1_000_000_000);
     write(&site.here.join("big"), noise(1001, 1), 0o644, 1_000_000_000);
     write(&site.here.join("fits"), noise(1000, 1), 0o644, 1_000_000_000);
-    let put = run(site
-        .sshd
-        .scp()
-        .args(["old", "big", "fits"].map(|name| site.here.join(name)))
-        .arg("host:"));
+    let put = run(site.sshd.scp().args(["old", "big", "fits"].map(|name| site.here.join(name))).arg("host:"));
     put.failed_with(1);
     for name in ["old", "big"] {
         assert!(put.err.lines().any(|line| line.contains(name)), "{name}: {put:?}");
@@ -405,24 +347,21 @@ fn the_administrators_options_hold_and_the_client_hears_why() {
 #[test]
 fn an_unprivileged_account_uploads_files_that_are_its_own() {
     let Ok(Some(account)) = nix::unistd::User::from_name("scptest") else {
-        skip("an unprivileged account", "there is no user scptest");
+        skip("there is no user scptest");
         return;
     };
     if me() != "root" {
-        skip("an unprivileged account", "only root's sshd serves another one");
+        skip("only root's sshd serves another one");
         return;
     }
-    let Some(site) = Site::of("an unprivileged account", &[], Some("scptest")) else {
+    let Some(site) = Site::of(&[], Some("scptest")) else {
         return;
     };
     nix::unistd::chown(&site.yard, Some(account.uid), Some(account.gid)).unwrap();
     write(&site.here.join("file"), "file", 0o640, 1_000_000_000);
     run(site.sshd.scp().arg("-p").arg(site.here.join("file")).arg("host:")).succeeded();
     let about = fs::metadata(site.yard.join("file")).unwrap();
-    assert_eq!(
-        (about.uid(), about.gid()),
-        (account.uid.as_raw(), account.gid.as_raw())
-    );
+    assert_eq!((about.uid(), about.gid()), (account.uid.as_raw(), account.gid.as_raw()));
     assert_eq!((about.mode() & 0o7777, about.mtime()), (0o640, 1_000_000_000));
     write(&site.yard.join("closed"), "closed", 0o600, 1_000_000_000);
     let closed = run(site.sshd.scp().arg("host:closed").arg(&site.here));
@@ -433,7 +372,7 @@ fn an_unprivileged_account_uploads_files_that_are_its_own() {
 // covers: peers 78, peers 81, peers 91, peers 92, security PT
 #[test]
 fn no_spelling_and_no_link_leads_outside() {
-    let Some(site) = Site::open("no way outside") else {
+    let Some(site) = Site::open() else {
         return;
     };
     let outside = site.scratch.dir("outside");
@@ -441,12 +380,7 @@ fn no_spelling_and_no_link_leads_outside() {
     std::os::unix::fs::symlink(&outside, site.yard.join("link")).unwrap();
     write(&site.here.join("planted"), "planted", 0o644, 1_000_000_000);
     let before = tree(&outside);
-    for place in [
-        "../outside",
-        "link",
-        "./link/../../outside",
-        &outside.display().to_string(),
-    ] {
+    for place in ["../outside", "link", "./link/../../outside", &outside.display().to_string()] {
         let path = Site::remote(&format!("{place}/secret"));
         run(site.sshd.scp().arg(path).arg(&site.here)).failed_with(1);
         let planted = site.here.join("planted");

@@ -121,13 +121,7 @@ impl Desk {
         fs::create_dir_all(yard.join("in/many")).unwrap();
         fs::create_dir_all(back.join("many")).unwrap();
         write(&yard.join("in/again"), noise(100_000, 5), 0o644, 1_000_000_000);
-        Self {
-            sshd: Sshd::serving(&yard),
-            yard,
-            here,
-            back,
-            _scratch: scratch,
-        }
+        Self { sshd: Sshd::serving(&yard), yard, here, back, _scratch: scratch }
     }
 
     /// Has a client do one thing, and tells what went wrong or, where it went well, how well.
@@ -167,11 +161,7 @@ impl Desk {
             Case::Empty | Case::Small | Case::Large | Case::OddName => {
                 let file = manner.file(case);
                 same_contents(&there.join(file), &original.join(file))?;
-                Ok(if file == ODD_ASCII_NAME {
-                    "ASCII only"
-                } else {
-                    "ok"
-                })
+                Ok(if file == ODD_ASCII_NAME { "ASCII only" } else { "ok" })
             }
         }
     }
@@ -206,10 +196,9 @@ impl Desk {
             }
             (Way::Put, Case::WrongPath) => words.extend([here("small"), "no/such/place/small".into()]),
             (Way::Put, Case::Shorter) => words.extend([here("shorter"), "in/again".into()]),
-            (Way::Put, _) => words.extend([
-                here(manner.file(case)),
-                remote(&format!("in/{}", manner.file(case))),
-            ]),
+            (Way::Put, _) => {
+                words.extend([here(manner.file(case)), remote(&format!("in/{}", manner.file(case)))])
+            }
             (Way::Get, Case::Tree) => words.extend(["out/tree".into(), self.back.clone().into_os_string()]),
             (Way::Get, Case::Many) if manner.globs => words.extend(["out/many/*".into(), back("many")]),
             (Way::Get, Case::Many) => {
@@ -217,10 +206,9 @@ impl Desk {
                 words.push(back("many"));
             }
             (Way::Get, Case::WrongPath) => words.extend(["out/absent".into(), back("absent")]),
-            (Way::Get, _) => words.extend([
-                remote(&format!("out/{}", manner.file(case))),
-                back(manner.file(case)),
-            ]),
+            (Way::Get, _) => {
+                words.extend([remote(&format!("out/{}", manner.file(case))), back(manner.file(case))])
+            }
         }
         words
     }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use filetime::FileTime;
 
+use crate::tally;
+
 /// How long a program may take before it counts as hanging.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -44,9 +46,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // A session that is still ending may write one more file.
-        within(Duration::from_secs(5), || {
-            fs::remove_dir_all(&self.0).is_ok() || !self.0.exists()
-        });
+        within(Duration::from_secs(5), || fs::remove_dir_all(&self.0).is_ok() || !self.0.exists());
     }
 }
 
@@ -89,11 +89,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     if status.is_none() {
         err.push_str("\n(hung: ended at the deadline)");
     }
-    Outcome {
-        status: status.and_then(|status| status.code()),
-        out: text(&out),
-        err,
-    }
+    Outcome { status: status.and_then(|status| status.code()), out: text(&out), err }
 }
 
 /// Starts a program that reads nothing and writes into two files.
@@ -166,11 +162,7 @@ pub(crate) fn tree(top: &Path) -> BTreeMap<PathBuf, Entry> {
         if about.is_dir() {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }
-        let entry = Entry {
-            mode: about.mode() & 0o7777,
-            modified: about.mtime(),
-            contents,
-        };
+        let entry = Entry { mode: about.mode() & 0o7777, modified: about.mtime(), contents };
         found.insert(path.strip_prefix(top).unwrap().to_path_buf(), entry);
     }
     found
@@ -181,14 +173,8 @@ pub(crate) fn tree(top: &Path) -> BTreeMap<PathBuf, Entry> {
 pub(crate) fn same_tree(copy: &Path, original: &Path) {
     let (copy, original) = (tree(copy), tree(original));
     for (path, entry) in &original {
-        let other = copy
-            .get(path)
-            .unwrap_or_else(|| panic!("{path:?} was not copied"));
-        assert_eq!(
-            (other.mode, other.modified),
-            (entry.mode, entry.modified),
-            "mode and time of {path:?}"
-        );
+        let other = copy.get(path).unwrap_or_else(|| panic!("{path:?} was not copied"));
+        assert_eq!((other.mode, other.modified), (entry.mode, entry.modified), "mode and time of {path:?}");
         assert!(other.contents == entry.contents, "the contents of {path:?}");
     }
     assert_eq!(copy.len(), original.len(), "something came into being");
@@ -196,10 +182,8 @@ pub(crate) fn same_tree(copy: &Path, original: &Path) {
 
 /// Returns the names in a directory, sorted.
 pub(crate) fn names(dir: &Path) -> Vec<Vec<u8>> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().as_bytes().to_vec())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().as_bytes().to_vec()).collect();
     names.sort();
     names
 }
@@ -214,7 +198,7 @@ pub(crate) fn note(file: &str, line: &str) {
 
 /// Says that a test cannot run here, counted and printed by `tests/run`; where everything is installed it must run.
 #[track_caller]
-pub(crate) fn skip(what: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{what}: {why}");
-    note("skipped.txt", &format!("{what}: {why}"));
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{why}");
+    tally::skipped(why);
 }

@@ -39,11 +39,7 @@ impl Sshd {
 
     /// Serves one directory to the one who runs the tests.
     pub(crate) fn serving(root: &Path) -> Self {
-        Self::start(&Setup {
-            root,
-            options: &[],
-            account: None,
-        })
+        Self::start(&Setup { root, options: &[], account: None })
     }
 
     pub(crate) fn start(setup: &Setup<'_>) -> Self {
@@ -51,11 +47,7 @@ impl Sshd {
         for key in ["host", "user"] {
             make_key(home.path(), &format!("{key}_ed25519"), &["-t", "ed25519"]);
             // For clients from before Ed25519, in the form that they can read.
-            make_key(
-                home.path(),
-                &format!("{key}_rsa"),
-                &["-t", "rsa", "-b", "2048", "-m", "PEM"],
-            );
+            make_key(home.path(), &format!("{key}_rsa"), &["-t", "rsa", "-b", "2048", "-m", "PEM"]);
         }
         let public = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
         let keys = public("user_ed25519.pub") + &public("user_rsa.pub");
@@ -71,12 +63,7 @@ impl Sshd {
         for _ in 0..5 {
             let port = free_port();
             if let Some(listener) = listen(&home, port, &forced) {
-                let sshd = Self {
-                    home,
-                    listener,
-                    port,
-                    account,
-                };
+                let sshd = Self { home, listener, port, account };
                 sshd.write_client_files();
                 return sshd;
             }
@@ -157,10 +144,7 @@ pub(crate) fn openssh_is_tested() -> bool {
 
 /// Returns the name of the one who runs the tests.
 pub(crate) fn me() -> String {
-    nix::unistd::User::from_uid(nix::unistd::getuid())
-        .unwrap()
-        .unwrap()
-        .name
+    nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name
 }
 
 /// Returns the binary where every account can run it: the build's own place may be in a closed home.
@@ -168,10 +152,7 @@ pub(crate) fn binary_for_all(home: &Scratch) -> PathBuf {
     let path = home.path().join("scp-server");
     // Another program does the copying: a descriptor of ours, open for writing while a test beside this one
     // forks, would make the copy "busy" for exec.
-    let copied = Command::new("cp")
-        .arg(env!("CARGO_BIN_EXE_scp-server"))
-        .arg(&path)
-        .status();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_scp-server")).arg(&path).status();
     assert!(copied.unwrap().success());
     path
 }
@@ -250,11 +231,9 @@ fn make_key(dir: &Path, name: &str, kind: &[&str]) {
 
 /// sshd has to be called by its whole path: it runs itself anew for every connection.
 fn program() -> Option<&'static str> {
-    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"]
-        .into_iter()
-        .find(|path| {
-            fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
-        })
+    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| {
+        fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+    })
 }
 
 fn program_is_roots() -> bool {
