@@ -10,7 +10,8 @@ import java.util.Arrays;
 public class Trilead {
     public static void main(String[] words) throws Exception {
         if (words[0].equals("version")) {
-            System.out.println(Connection.class.getField("identification").get(null));
+            String name = (String) Connection.class.getField("identification").get(null);
+            System.out.println(name.replaceAll(".*_", "build "));
             return;
         }
         boolean keep = words[1].equals("-p");
