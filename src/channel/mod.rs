@@ -1,29 +1,32 @@
 //! The wire as two pipes: read a record, say a reply, pour contents either way, and stay in step.
 
+mod pipes;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::abort::Abort;
 use crate::refusal::{Cause, Refusal};
 use crate::signals::Signals;
 use crate::wire::{Complaint, LINE, Record, Reply, Violation};
+use pipes::{Pipes, Stuck};
 
-/// Bytes that are read ahead, and the largest piece in which contents are copied.
+/// Bytes that are read ahead, and in which contents are copied.
 const BUFFER: usize = 64 * 1024;
+
+/// The same once a file has come that is larger than the buffer. Larger ones gained nothing.
+const LARGE_BUFFER: usize = 256 * 1024;
+
+/// Bytes that one call is asked to move between a pipe and a file.
+const MOVED: usize = 1024 * 1024;
 
 /// Both directions of the conversation.
 ///
 /// Input is buffered once, for the whole life of the session: clients that do not wait for answers (go-scp, packer,
 /// `(printf …; cat f) | ssh h scp -t d`) have sent the next records before the first is read.
 pub struct Channel {
-    input: OwnedFd,
-    output: OwnedFd,
-    interruption: Option<Signals>,
+    pipes: Pipes,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
@@ -43,9 +46,7 @@ impl Channel {
     pub fn new(input: OwnedFd, output: OwnedFd, interruption: Option<Signals>) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
         Self {
-            input,
-            output,
-            interruption,
+            pipes: Pipes::new(input, output, interruption),
             buffer,
             start: 0,
             end: 0,
@@ -131,29 +132,42 @@ impl Channel {
     /// # Errors
     /// Outer: the session ends. Inner: the contents are not all in the file, or not all that the sender has.
     pub fn receive(&mut self, size: u64, file: &File) -> Result<Result<(), Cause>, Abort> {
+        if size > to_u64(self.buffer.len()) {
+            self.expect_much();
+        }
         let mut written = Ok(());
         let mut left = size;
         while left > 0 {
-            let piece = self.piece(left)?;
-            let length = piece.len();
-            if written.is_ok() {
-                written = { file }.write_all(piece);
-            }
-            left = left.saturating_sub(to_u64(length));
-            self.start = self.start.saturating_add(length);
+            left = left.saturating_sub(self.copy_in(left, file, &mut written)?);
         }
         let status = self.sender_status()?;
-        Ok(written.map_err(Cause::from).and(status))
+        Ok(written.and(status))
     }
 
-    /// Returns some of the `left` bytes that are due, at least one.
-    fn piece(&mut self, left: u64) -> Result<&[u8], Abort> {
+    /// Gets ready for a large file, once: fewer and larger turns.
+    fn expect_much(&mut self) {
+        if self.buffer.len() < LARGE_BUFFER {
+            let mut larger = vec![0; LARGE_BUFFER];
+            let ready = self.buffer.get(self.start..self.end).unwrap_or_default();
+            larger.iter_mut().zip(ready).for_each(|(to, from)| *to = *from);
+            (self.start, self.end) = (0, ready.len());
+            self.buffer = larger.into_boxed_slice();
+            self.pipes.expect_much();
+        }
+    }
+
+    /// Takes some of the `left` bytes through our buffer, at least one. What the file does not take is dropped.
+    fn copy_in(&mut self, left: u64, mut file: &File, written: &mut Result<(), Cause>) -> Result<u64, Abort> {
         if self.start == self.end && self.fill()? == 0 {
             return Err(Violation::CutShort.into());
         }
         let ready = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(ready.len());
-        Ok(ready.get(..length).unwrap_or_default())
+        let length = to_usize(left).min(ready.len());
+        if written.is_ok() {
+            *written = file.write_all(ready.get(..length).unwrap_or_default()).map_err(Cause::from);
+        }
+        self.start = self.start.saturating_add(length);
+        Ok(to_u64(length))
     }
 
     fn sender_status(&mut self) -> Result<Result<(), Cause>, Abort> {
@@ -187,30 +201,60 @@ impl Channel {
         Ok(outcome)
     }
 
-    fn pour(&mut self, size: u64, mut file: &File, block: &mut Vec<u8>) -> Result<Result<(), Cause>, Abort> {
+    fn pour(&mut self, size: u64, file: &File, block: &mut Vec<u8>) -> Result<Result<(), Cause>, Abort> {
         let mut read = Ok(());
         let mut left = size;
         while left > 0 {
-            let length = usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER);
-            if block.len() < length {
-                block.resize(length, 0);
-            }
-            let piece = block.get_mut(..length).unwrap_or_default();
-            let filled = match read {
-                Ok(()) => file.read(piece).unwrap_or(0),
-                Err(_) => 0,
+            let sent = match read {
+                Ok(()) if left >= to_u64(BUFFER) => self.splice_out(left, file, block, &mut read)?,
+                _ => self.copy_out(left, file, block, &mut read)?,
             };
-            let piece = if filled == 0 {
-                read = Err(Cause::EndedEarly);
-                piece.fill(0);
-                piece
-            } else {
-                piece.get_mut(..filled).unwrap_or_default()
-            };
-            self.write(piece)?;
-            left = left.saturating_sub(to_u64(piece.len()));
+            left = left.saturating_sub(sent);
         }
         Ok(read)
+    }
+
+    /// Sends some of the `left` bytes through a block of ours, zeros if the file has no more of them.
+    fn copy_out(
+        &mut self,
+        left: u64,
+        mut file: &File,
+        block: &mut Vec<u8>,
+        read: &mut Result<(), Cause>,
+    ) -> Result<u64, Abort> {
+        let length = to_usize(left).min(BUFFER);
+        if block.len() < length {
+            block.resize(length, 0);
+        }
+        let piece = block.get_mut(..length).unwrap_or_default();
+        let filled = if read.is_ok() { file.read(piece).unwrap_or(0) } else { 0 };
+        let piece = if filled == 0 {
+            *read = Err(Cause::EndedEarly);
+            piece.fill(0);
+            piece
+        } else {
+            piece.get_mut(..filled).unwrap_or_default()
+        };
+        self.write(piece)?;
+        Ok(to_u64(piece.len()))
+    }
+
+    /// Sends some of the `left` bytes from the file to the pipe without seeing them.
+    fn splice_out(
+        &mut self,
+        left: u64,
+        file: &File,
+        block: &mut Vec<u8>,
+        read: &mut Result<(), Cause>,
+    ) -> Result<u64, Abort> {
+        match self.pipes.splice_out(file, to_usize(left))? {
+            Ok(0) | Err(Stuck::File) => {
+                *read = Err(Cause::EndedEarly);
+                Ok(0)
+            }
+            Ok(moved) => Ok(to_u64(moved)),
+            Err(Stuck::Unsupported) => self.copy_out(left, file, block, read),
+        }
     }
 
     /// Returns one byte, or `None` at the end of the stream.
@@ -266,59 +310,26 @@ impl Channel {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end.saturating_sub(self.start));
         }
-        loop {
-            self.wait(self.input.as_fd(), PollFlags::POLLIN)?;
-            let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match unistd::read(&self.input, free) {
-                Ok(length) => {
-                    self.end = self.end.saturating_add(length);
-                    return Ok(length);
-                }
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
-                // A pipe has no read errors; a socket or a terminal that is gone has: ECONNRESET, EIO.
-                Err(_) => return Err(Abort::Lost),
-            }
-        }
+        let length = self.pipes.read(self.buffer.get_mut(self.end..).unwrap_or_default())?;
+        self.end = self.end.saturating_add(length);
+        Ok(length)
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Abort> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Abort> {
         if self.listening == Listening::No {
             return Err(Abort::Lost);
         }
-        while !bytes.is_empty() {
-            self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
-            match unistd::write(&self.output, bytes) {
-                Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(_) => {
-                    self.listening = Listening::No;
-                    return Err(Abort::Lost);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until the descriptor is ready, or a signal asks us to stop.
-    fn wait(&self, fd: BorrowedFd<'_>, ready: PollFlags) -> Result<(), Abort> {
-        let Some(interruption) = &self.interruption else {
-            return Ok(());
-        };
-        let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
-        loop {
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) => break,
-                Err(Errno::EINTR) => {}
-                Err(_) => return Err(Abort::Stopped),
-            }
-        }
-        let [interruption, _] = fds;
-        if interruption.any() == Some(true) { Err(Abort::Stopped) } else { Ok(()) }
+        self.pipes.write(bytes).inspect_err(|_| self.listening = Listening::No)
     }
 }
 
 fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// A size for one call; the kernel moves less than that anyway.
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(MOVED)
 }
 
 /// Duplicates standard input and output as the two ends of the wire, bypassing the buffers of the standard library.

@@ -1,0 +1,132 @@
+//! The two descriptors of the wire: bytes read, written and moved without copying, with an ear for signals.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
+
+use crate::abort::Abort;
+use crate::signals::Signals;
+
+/// Bytes that a pipe is asked to hold, so that a large file needs fewer turns between us and sshd. The kernel's limit
+/// for accounts without privileges (pipe-max-size) is the same; a refusal is harmless.
+const PIPE: i32 = 1024 * 1024;
+
+/// Input and output, and what may interrupt the wait for either.
+pub(super) struct Pipes {
+    input: OwnedFd,
+    output: OwnedFd,
+    interruption: Option<Signals>,
+    splices: Splices,
+}
+
+/// Whether contents can be moved from a file to the output without copying.
+///
+/// Not from the input to a file: there the kernel copies all the same, page by page, and reading into a large buffer
+/// was as fast in the best case and four times faster in the worst.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Splices {
+    /// It has not been tried.
+    Perhaps,
+    /// It works, and the pipe is large.
+    Yes,
+    /// The output is a socket or a terminal, or the file system cannot do it.
+    No,
+}
+
+/// Why a splice moved nothing.
+pub(super) enum Stuck {
+    /// The file failed; the wire did not.
+    File,
+    /// It cannot be done with these two descriptors.
+    Unsupported,
+}
+
+impl Pipes {
+    pub(super) fn new(input: OwnedFd, output: OwnedFd, interruption: Option<Signals>) -> Self {
+        Self { input, output, interruption, splices: Splices::Perhaps }
+    }
+
+    /// Reads what is there, waiting until something is; 0 at the end of the stream.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> Result<usize, Abort> {
+        loop {
+            self.wait(self.input.as_fd(), PollFlags::POLLIN)?;
+            match unistd::read(&self.input, buffer) {
+                Ok(length) => return Ok(length),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                // A pipe has no read errors; a socket or a terminal that is gone has: ECONNRESET, EIO.
+                Err(_) => return Err(Abort::Lost),
+            }
+        }
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) fn write(&self, mut bytes: &[u8]) -> Result<(), Abort> {
+        while !bytes.is_empty() {
+            self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
+            match unistd::write(&self.output, bytes) {
+                Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(_) => return Err(Abort::Lost),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets ready for a lot of input: a larger pipe, if it is one.
+    pub(super) fn expect_much(&mut self) {
+        let _ = enlarge(&self.input);
+    }
+
+    /// Moves up to `length` bytes from `file` to the wire; 0 at the end of the file. Never waits inside the call,
+    /// where no signal would be seen.
+    pub(super) fn splice_out(&mut self, file: &File, length: usize) -> Result<Result<usize, Stuck>, Abort> {
+        if self.splices == Splices::Perhaps {
+            self.splices = enlarge(&self.output);
+        }
+        if self.splices == Splices::No {
+            return Ok(Err(Stuck::Unsupported));
+        }
+        let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
+        loop {
+            self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
+            match splice(file, None, &self.output, None, length, flags) {
+                Ok(moved) => return Ok(Ok(moved)),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(Errno::EPIPE) => return Err(Abort::Lost),
+                Err(Errno::EINVAL) => {
+                    self.splices = Splices::No;
+                    return Ok(Err(Stuck::Unsupported));
+                }
+                Err(_) => return Ok(Err(Stuck::File)),
+            }
+        }
+    }
+
+    /// Waits until the descriptor is ready, or a signal asks us to stop.
+    fn wait(&self, fd: BorrowedFd<'_>, ready: PollFlags) -> Result<(), Abort> {
+        let Some(interruption) = &self.interruption else { return Ok(()) };
+        let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(_) => return Err(Abort::Stopped),
+            }
+        }
+        let [interruption, _] = fds;
+        if interruption.any() == Some(true) { Err(Abort::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Makes a pipe larger; only a pipe can be spliced.
+fn enlarge(fd: &OwnedFd) -> Splices {
+    match fcntl(fd, FcntlArg::F_SETPIPE_SZ(PIPE)) {
+        // EPERM, EBUSY: it is a pipe all the same.
+        Ok(_) | Err(Errno::EPERM | Errno::EBUSY) => Splices::Yes,
+        Err(_) => Splices::No,
+    }
+}
