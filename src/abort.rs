@@ -23,6 +23,8 @@ pub enum Abort {
     Refused(Refusal),
     /// A signal asked us to stop.
     Stopped,
+    /// The peer was waited for as long as the administrator wants.
+    TimedOut,
     /// The administrator requires a layer of the sandbox that this kernel does not have.
     Unprotected(Missing),
     /// The root cannot be opened.
@@ -45,7 +47,7 @@ impl Abort {
             Self::Unprotected(_) => Some(Complaint::plain("this server is not protected as it has to be")),
             Self::Unavailable(_) | Self::Unsettled(_) => Some(Complaint::plain(self.to_string())),
             Self::Violation(violation) => Some(Complaint::plain(violation.to_string())),
-            Self::GivenUp | Self::Lost | Self::Stopped => None,
+            Self::GivenUp | Self::Lost | Self::Stopped | Self::TimedOut => None,
         }
     }
 }
@@ -59,6 +61,7 @@ impl fmt::Display for Abort {
             Self::Lost => f.write_str("the client is gone"),
             Self::Refused(refusal) => write!(f, "{}: {}", escape(&refusal.what), refusal.why),
             Self::Stopped => f.write_str("stopped by a signal"),
+            Self::TimedOut => f.write_str("the client was silent, or the session lasted, for too long"),
             Self::Unprotected(missing) => missing.fmt(f),
             Self::Unavailable(error) => {
                 write!(f, "the directory of this account cannot be used: {}", reason(error))

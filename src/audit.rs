@@ -35,6 +35,8 @@ pub enum Event<'a> {
     },
     /// The client said that it could not read or write something.
     Complained(&'a [u8]),
+    /// The account's home lies in the root.
+    HomeInside,
     /// The session ended, all records answered.
     Ended(&'a Tally),
     /// A directory was made, or gone into.
@@ -77,7 +79,11 @@ pub enum Destination {
 /// Writes an event to the administrator's log, if there is one.
 pub fn record(event: &Event<'_>) {
     match event {
-        Event::Aborted(_) | Event::Refused(_) | Event::Rejected(_) | Event::Unprotected(_) => {
+        Event::Aborted(_)
+        | Event::Refused(_)
+        | Event::Rejected(_)
+        | Event::Unprotected(_)
+        | Event::HomeInside => {
             log::warn!("{event}")
         }
         _ => log::info!("{event}"),
@@ -211,6 +217,9 @@ impl fmt::Display for Event<'_> {
             Self::Aborted(abort) => write!(f, "event=abort reason={}", quoted(abort.to_string().as_bytes())),
             Self::Began { request } => write!(f, "event=begin request={}", quoted(request)),
             Self::Complained(text) => write!(f, "event=complaint text={}", quoted(text)),
+            Self::HomeInside => {
+                f.write_str("event=config warning=\"the root holds the home of the account\"")
+            }
             Self::Ended(Tally { copied, refused }) => {
                 write!(f, "event=end copied={copied} refused={refused}")
             }

@@ -76,6 +76,7 @@ fn obey(order: Order) -> Result<Tally, Told> {
 
 /// One invocation from the request to the last answer.
 fn serve(options: &Options) -> Result<Tally, Told> {
+    sandbox::close_inherited();
     let account = account();
     let spelled = spell(&options.entry)?;
     let request = understand(&options.entry, &spelled);
@@ -93,7 +94,7 @@ fn serve(options: &Options) -> Result<Tally, Told> {
     // Before the first byte is read or written: a signal from here on ends the session between two of them.
     let signals = Signals::block().map_err(usage)?;
     let (input, output) = channel::standard_streams().map_err(usage)?;
-    let mut channel = Channel::new(input, output, Some(signals));
+    let mut channel = Channel::new(input, output, Some(signals), options.config.patience);
     match converse(options, &account, &request, &mut channel) {
         Ok(tally) => {
             audit::record(&Event::Ended(&tally));
@@ -122,6 +123,9 @@ fn converse(
     let log_is_file = matches!(options.log, Some(Destination::File(_)));
     let (demand, file_size) = (grant.sandbox, grant.rights.file_size.filter(|_| !log_is_file));
     let jail = Jail::open(grant).map_err(Abort::Unavailable)?;
+    if jail.holds_home() {
+        audit::record(&Event::HomeInside);
+    }
     let direction = match request {
         Request::Fetch(_) => Direction::Sending,
         Request::Store(_) => Direction::Storing,

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::audit::Destination;
-use crate::policy::{Config, Leave, Replacement, Rights, Sandbox, Storage, Sync};
+use crate::policy::{Config, Leave, Patience, Replacement, Rights, Sandbox, Storage, Sync};
 
 /// A command line of ours, understood.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         storing: leave(line.read_only),
         replacing: leave(line.no_overwrite),
         file_size: line.max_file_size,
+        start_up_files: if line.allow_start_up_files { Leave::Given } else { Leave::Withheld },
     };
     let storage = Storage { umask: line.umask, replacement: line.atomic.into(), sync: line.sync.into() };
     let entry = match line.command {
@@ -70,7 +71,13 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         None if line.request.is_empty() => Entry::Environment,
         None => Entry::Arguments(line.request),
     };
-    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into() };
+    let some = |seconds| (seconds > 0).then_some(seconds);
+    let patience = Patience {
+        idle: some(line.idle_timeout),
+        stall: some(line.stall_timeout),
+        total: some(line.time_limit),
+    };
+    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience };
     Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
 }
 
@@ -126,6 +133,22 @@ struct Line {
     /// Make files durable before they are acknowledged, or all of them before the exit
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     sync: Durable,
+
+    /// Let clients replace .ssh, .bashrc and the like where the account's home lies in the root
+    #[arg(long)]
+    allow_start_up_files: bool,
+
+    /// End a session that sends no whole record for so long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    idle_timeout: u64,
+
+    /// End a session whose file does not move on for so long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    stall_timeout: u64,
+
+    /// End a session after so long, whatever it does; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    time_limit: u64,
 
     /// Let the kernel confine the process too: all layers or no service, as far as it can, or not
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]

@@ -19,6 +19,8 @@ pub struct Config {
     pub storage: Storage,
     /// What the kernel is to enforce.
     pub sandbox: Sandbox,
+    /// How long the client is waited for.
+    pub patience: Patience,
 }
 
 /// Who the request is for.
@@ -38,6 +40,8 @@ pub struct Account {
 pub struct Grant {
     /// The directory that confines; none for the whole host.
     pub root: Option<PathBuf>,
+    /// The account's home, which may lie in the root.
+    pub home: Option<PathBuf>,
     /// What may be done in it.
     pub rights: Rights,
     /// How files are stored.
@@ -57,6 +61,8 @@ pub struct Rights {
     pub replacing: Leave,
     /// The largest file that is stored, in bytes.
     pub file_size: Option<u64>,
+    /// Storing under names in the account's home that would become access or code.
+    pub start_up_files: Leave,
 }
 
 /// Whether something is allowed.
@@ -66,6 +72,17 @@ pub enum Leave {
     Given,
     /// It is not.
     Withheld,
+}
+
+/// How long the client is waited for, in seconds; none for ever.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Patience {
+    /// For a record to come, whole.
+    pub idle: Option<u64>,
+    /// For contents to move on, in either direction.
+    pub stall: Option<u64>,
+    /// For the whole session.
+    pub total: Option<u64>,
 }
 
 /// How files are stored.
@@ -117,7 +134,13 @@ pub enum Sandbox {
 
 impl Default for Rights {
     fn default() -> Self {
-        Self { fetching: Leave::Given, storing: Leave::Given, replacing: Leave::Given, file_size: None }
+        Self {
+            fetching: Leave::Given,
+            storing: Leave::Given,
+            replacing: Leave::Given,
+            file_size: None,
+            start_up_files: Leave::Withheld,
+        }
     }
 }
 
@@ -154,14 +177,15 @@ impl fmt::Display for Denied {
 /// # Errors
 /// It may not do it at all.
 pub fn decide(config: &Config, account: &Account, request: &Request) -> Result<Grant, Denied> {
-    let Config { root, rights, storage, sandbox } = config;
+    let Config { root, rights, storage, sandbox, .. } = config;
     match request {
         Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
         Request::Store(_) if rights.storing == Leave::Withheld => return Err(Denied::Storing),
         Request::Fetch(_) | Request::Store(_) => {}
     }
     let root = root.as_deref().map(|root| expand(root, account)).transpose()?;
-    Ok(Grant { root, rights: *rights, storage: *storage, sandbox: *sandbox })
+    let home = account.home.as_ref().map(PathBuf::from);
+    Ok(Grant { root, home, rights: *rights, storage: *storage, sandbox: *sandbox })
 }
 
 /// Replaces `%u`, `%U`, `%h` and `%%`, as sshd does in ChrootDirectory.

@@ -29,8 +29,10 @@ pub enum Cause {
     Newline,
     /// A fifo, a socket, a device; or a directory where a file was asked for.
     NotRegular,
-    /// A pattern or the command line asks for more than is served.
+    /// The path leads outside the root.
     Outside(Errno),
+    /// The name would give access, or be run.
+    Protected,
     /// The name is one of our temporaries'.
     Reserved,
     /// The sender said that it could not read the file to its end.
@@ -84,6 +86,7 @@ impl fmt::Display for Cause {
             Self::NotRegular => f.write_str("not a regular file"),
             // An outside file and an absent one must look the same from outside (CVE-2023-35887).
             Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
+            Self::Protected => f.write_str("start-up and access files of the account are not replaced here"),
             Self::Reserved => f.write_str("this name is reserved for files in transfer"),
             Self::SenderFailed => f.write_str("not stored: the sender could not read it to the end"),
             Self::TooDeep => f.write_str("directories are nested too deeply"),

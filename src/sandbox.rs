@@ -5,17 +5,22 @@
 //! confines to descriptors, and those are only to be had through Landlock.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath,
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use nix::dir::Dir;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::close;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -50,6 +55,20 @@ const DESCRIPTORS: u64 = 4096;
 
 /// Bytes of memory that may be mapped; a session needs a few millions, whatever the peer sends.
 const MEMORY: u64 = 512 << 20;
+
+/// Closes what whoever started us has left open beside the three standard streams. Before anything of ours is.
+pub fn close_inherited() {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    // Without /proc there is nothing to be found; sshd leaves nothing open.
+    let Ok(listing) = Dir::open("/proc/self/fd", flags, Mode::empty()) else { return };
+    let number = |name: &CStr| name.to_str().ok()?.parse::<RawFd>().ok();
+    let numbers = listing.into_iter().filter_map(|entry| number(entry.ok()?.file_name()));
+    let inherited: Vec<RawFd> = numbers.filter(|&fd| fd > 2).collect();
+    // One of them was the listing itself, and is closed already.
+    for fd in inherited {
+        let _ = close(fd);
+    }
+}
 
 /// Puts the process into the sandbox, as far as it is wanted.
 ///

@@ -1,5 +1,6 @@
 //! The wire as two pipes: read a record, say a reply, pour contents either way, and stay in step.
 
+mod clock;
 mod pipes;
 
 use std::fs::File;
@@ -7,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::abort::Abort;
+use crate::policy::Patience;
 use crate::refusal::{Cause, Refusal};
 use crate::signals::Signals;
 use crate::wire::{Complaint, LINE, Record, Reply, Violation};
@@ -43,10 +45,10 @@ enum Listening {
 
 impl Channel {
     /// Converses over `input` and `output`. When `interruption` becomes readable, the session is stopped.
-    pub fn new(input: OwnedFd, output: OwnedFd, interruption: Option<Signals>) -> Self {
+    pub fn new(input: OwnedFd, output: OwnedFd, interruption: Option<Signals>, patience: Patience) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
         Self {
-            pipes: Pipes::new(input, output, interruption),
+            pipes: Pipes::new(input, output, interruption, patience),
             buffer,
             start: 0,
             end: 0,
@@ -60,6 +62,7 @@ impl Channel {
     /// # Errors
     /// The session ends: a line that is no record, or none at all.
     pub fn next_record(&mut self) -> Result<Option<Record>, Abort> {
+        self.pipes.clock().await_record();
         let Some(first) = self.peek()? else { return Ok(None) };
         // Its line may never end: dtylman's client answers each of our bytes with four, and waits for us to leave.
         Record::begins_with(first)?;
@@ -111,6 +114,7 @@ impl Channel {
     /// # Errors
     /// The peer is gone, or a signal, or a reply without end.
     pub fn hear(&mut self) -> Result<Reply, Abort> {
+        self.pipes.clock().await_record();
         let byte = self.byte()?.ok_or(Abort::Lost)?;
         if !Reply::has_text(byte) {
             return Ok(Reply::parse(byte, b""));
@@ -135,6 +139,7 @@ impl Channel {
         if size > to_u64(self.buffer.len()) {
             self.expect_much();
         }
+        self.pipes.clock().await_contents();
         let mut written = Ok(());
         let mut left = size;
         while left > 0 {
@@ -167,6 +172,7 @@ impl Channel {
             *written = file.write_all(ready.get(..length).unwrap_or_default()).map_err(Cause::from);
         }
         self.start = self.start.saturating_add(length);
+        self.pipes.clock().progress(to_u64(length));
         Ok(to_u64(length))
     }
 
@@ -202,6 +208,7 @@ impl Channel {
     }
 
     fn pour(&mut self, size: u64, file: &File, block: &mut Vec<u8>) -> Result<Result<(), Cause>, Abort> {
+        self.pipes.clock().await_contents();
         let mut read = Ok(());
         let mut left = size;
         while left > 0 {
@@ -210,6 +217,7 @@ impl Channel {
                 _ => self.copy_out(left, file, block, &mut read)?,
             };
             left = left.saturating_sub(sent);
+            self.pipes.clock().progress(sent);
         }
         Ok(read)
     }

@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd;
 
+use super::clock::Clock;
 use crate::abort::Abort;
+use crate::policy::Patience;
 use crate::signals::Signals;
 
 /// Bytes that a pipe is asked to hold, so that a large file needs fewer turns between us and sshd. The kernel's limit
@@ -21,6 +23,7 @@ pub(super) struct Pipes {
     output: OwnedFd,
     interruption: Option<Signals>,
     splices: Splices,
+    clock: Clock,
 }
 
 /// Whether contents can be moved from a file to the output without copying.
@@ -46,8 +49,18 @@ pub(super) enum Stuck {
 }
 
 impl Pipes {
-    pub(super) fn new(input: OwnedFd, output: OwnedFd, interruption: Option<Signals>) -> Self {
-        Self { input, output, interruption, splices: Splices::Perhaps }
+    pub(super) fn new(
+        input: OwnedFd,
+        output: OwnedFd,
+        interruption: Option<Signals>,
+        patience: Patience,
+    ) -> Self {
+        Self { input, output, interruption, splices: Splices::Perhaps, clock: Clock::new(patience) }
+    }
+
+    /// Returns the clock that all waiting is measured by.
+    pub(super) fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
     }
 
     /// Reads what is there, waiting until something is; 0 at the end of the stream.
@@ -111,9 +124,11 @@ impl Pipes {
         let Some(interruption) = &self.interruption else { return Ok(()) };
         let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
         loop {
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) => break,
+            match poll(&mut fds, self.clock.left()?) {
+                // The time is up, or longer than one call can wait.
+                Ok(0) => self.clock.check()?,
                 Err(Errno::EINTR) => {}
+                Ok(_) => break,
                 Err(_) => return Err(Abort::Stopped),
             }
         }

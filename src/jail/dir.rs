@@ -26,6 +26,7 @@ const ROUTE: usize = 4096;
 pub struct Dir<'j> {
     pub(super) jail: &'j Jail,
     pub(super) fd: OwnedFd,
+    identity: Identity,
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     route: Option<Vec<u8>>,
     trail: Trail,
@@ -88,7 +89,7 @@ impl<'j> Entry<'j> {
         jail.refuse_pseudo_file_system(&fd, &stat)?;
         let attributes = Attributes::of(&stat, jail.confines());
         match kind(&stat) {
-            SFlag::S_IFDIR => Ok(Self::Directory(Dir::new(jail, fd, route, trail), attributes)),
+            SFlag::S_IFDIR => Ok(Self::Directory(Dir::new(jail, fd, &stat, route, trail), attributes)),
             SFlag::S_IFREG => {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 Ok(Self::File(Contents { file: fd.into(), size, attributes }))
@@ -111,8 +112,14 @@ impl Attributes {
 }
 
 impl<'j> Dir<'j> {
-    pub(super) fn new(jail: &'j Jail, fd: OwnedFd, route: Option<Vec<u8>>, trail: Trail) -> Self {
-        Self { jail, fd, route, trail }
+    pub(super) fn new(
+        jail: &'j Jail,
+        fd: OwnedFd,
+        stat: &FileStat,
+        route: Option<Vec<u8>>,
+        trail: Trail,
+    ) -> Self {
+        Self { jail, fd, identity: Identity::of(stat), route, trail }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -127,7 +134,7 @@ impl<'j> Dir<'j> {
 
     /// Returns which directory it is, whatever it is called.
     pub fn identity(&self) -> Identity {
-        fstat(&self.fd).map_or(Identity { device: 0, inode: 0 }, |stat| Identity::of(&stat))
+        self.identity
     }
 
     /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
@@ -194,7 +201,7 @@ impl<'j> Dir<'j> {
         let (fd, route) = self.enter(name)?;
         let stat = fstat(&fd)?;
         self.jail.refuse_pseudo_file_system(&fd, &stat)?;
-        Ok((Dir::new(self.jail, fd, route, trail), arrival))
+        Ok((Dir::new(self.jail, fd, &stat, route, trail), arrival))
     }
 
     /// Opens a directory for what is to be done to it: readable, so that mode and times can be set on the descriptor;
@@ -278,7 +285,10 @@ impl<'j> Dir<'j> {
         if is_temporary(name) {
             return Err(Cause::Reserved);
         }
-        Ok(())
+        match &self.jail.home {
+            Some(home) if home.protects(self.identity, name) => Err(Cause::Protected),
+            _ => Ok(()),
+        }
     }
 
     /// Opens an entry of this very directory: a link is `ELOOP` when confined, and followed on the host.
@@ -298,8 +308,9 @@ impl<'j> Dir<'j> {
     pub(super) fn name_in_parent(&self) -> Option<FileName> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let parent = openat(&self.fd, "..", flags, stat::Mode::empty()).ok()?;
-        let identity = self.identity();
-        let parent = Dir::new(self.jail, parent, None, Trail::default());
+        let identity = self.identity;
+        let stat = fstat(&parent).ok()?;
+        let parent = Dir::new(self.jail, parent, &stat, None, Trail::default());
         let mut names = parent.names().ok()?;
         let is_this = |name: &FileName| {
             look_at(&parent.fd, name).ok().flatten().is_some_and(|stat| Identity::of(&stat) == identity)

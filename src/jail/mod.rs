@@ -7,6 +7,7 @@
 mod dir;
 mod glob;
 mod lookup;
+mod protect;
 mod upload;
 
 pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
@@ -27,12 +28,14 @@ use crate::name::{ClientPath, FileName};
 use crate::policy::{Grant, Leave, Rights, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail};
 use lookup::Lookup;
+use protect::Home;
 
 /// The root, and what may be done below it.
 #[derive(Debug)]
 pub struct Jail {
     root: OwnedFd,
     identity: Identity,
+    home: Option<Home>,
     /// The root as the administrator wrote it, without slashes at its end: clients may use this spelling too.
     spelling: Vec<u8>,
     lookup: Lookup,
@@ -85,14 +88,18 @@ impl Jail {
     /// # Errors
     /// The root is not there, is no directory, or may not be entered.
     pub fn open(grant: Grant) -> io::Result<Self> {
-        let Grant { root: path, rights, storage, .. } = grant;
+        let Grant { root: path, home, rights, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
         let lookup = if path.is_some() { Lookup::probe(root.as_fd()) } else { Lookup::Host };
+        let identity = Identity::of(&fstat(&root)?);
+        // On the host the account may do what it may do.
+        let guarded = home.filter(|_| path.is_some() && rights.start_up_files == Leave::Withheld);
         Ok(Self {
-            identity: Identity::of(&fstat(&root)?),
+            identity,
+            home: guarded.and_then(|home| Home::inside(identity, &home)),
             spelling: path
                 .map(|path| trim_trailing_slashes(path.as_os_str().as_bytes()).to_vec())
                 .unwrap_or_default(),
@@ -102,6 +109,11 @@ impl Jail {
             rights,
             storage,
         })
+    }
+
+    /// Tells whether the account's home lies in the root, so that its start-up files are within reach.
+    pub fn holds_home(&self) -> bool {
+        self.home.is_some()
     }
 
     /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in
@@ -191,8 +203,9 @@ impl Jail {
 
     fn open_directory(&self, route: &[u8], trail: Trail) -> Result<Dir<'_>, Cause> {
         let fd = self.look_up(route, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        self.refuse_pseudo_file_system(&fd, &fstat(&fd)?)?;
-        Ok(Dir::new(self, fd, Some(route.to_vec()), trail))
+        let stat = fstat(&fd)?;
+        self.refuse_pseudo_file_system(&fd, &stat)?;
+        Ok(Dir::new(self, fd, &stat, Some(route.to_vec()), trail))
     }
 
     fn look_up(&self, route: &[u8], flags: OFlag) -> Result<OwnedFd, Cause> {
