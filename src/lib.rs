@@ -38,7 +38,7 @@ use jail::Jail;
 use options::{Entry, Options, Order};
 use policy::{Account, Config, Sandbox};
 use refusal::Tally;
-use request::{Chatter, Request};
+use request::{Chatter, Request, Usage};
 use sandbox::Direction;
 use signals::Signals;
 use words::Word;
@@ -157,7 +157,7 @@ fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, To
     let program = arguments.next().unwrap_or_default();
     if program.is_empty() || program.as_bytes().starts_with(b"-") {
         // An empty argv, or an interactive login: sshd puts a dash before the shell's name.
-        return Err(usage(request::NO_SHELL));
+        return Err(usage(Usage::NoCommand));
     }
     if Path::new(&program).file_name() == Some(OsStr::new("scp")) {
         let entry = Entry::Arguments(arguments.collect());
@@ -178,7 +178,7 @@ fn spell(entry: &Entry) -> Result<Vec<u8>, Told> {
         Entry::Arguments(words) => Ok(words.join(OsStr::new(" ")).as_bytes().to_vec()),
         Entry::Command(command) => Ok(command.as_bytes().to_vec()),
         Entry::Environment => {
-            let command = env::var_os("SSH_ORIGINAL_COMMAND").ok_or_else(|| usage(request::NO_SHELL))?;
+            let command = env::var_os("SSH_ORIGINAL_COMMAND").ok_or_else(|| usage(Usage::NoCommand))?;
             Ok(command.as_bytes().to_vec())
         }
     }

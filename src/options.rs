@@ -289,8 +289,7 @@ mod tests {
         assert_eq!(read("--root /x").unwrap().entry, Entry::Environment);
         assert_eq!(read("").unwrap().entry, Entry::Environment);
         assert_eq!(read("-c scp").unwrap().entry, Entry::Command("scp".into()));
-        let command =
-            parse(["--root", "/x", "-c", "scp -t --root=/"].into_iter().map(OsString::from)).unwrap();
+        let command = read_words(&["--root", "/x", "-c", "scp -t --root=/"]).unwrap();
         assert_eq!(command.entry, Entry::Command("scp -t --root=/".into()));
         assert_eq!(command.config.root, Some("/x".into()));
     }

@@ -185,7 +185,10 @@ mod tests {
                 if !letter.live && letter.byte.is_ascii_punctuation() {
                     shown.push('\\');
                 }
-                shown.extend(letter.byte.escape_ascii().map(char::from));
+                match letter.byte {
+                    byte @ b' '..=b'~' => shown.push(char::from(byte)),
+                    byte => shown.extend(byte.escape_ascii().map(char::from)),
+                }
             }
             shown.push('|');
         }
