@@ -243,6 +243,29 @@ fn ssh2_of_php_is_served() {
     .is_served();
 }
 
+// covers: clients 3.21
+#[test]
+fn phpseclib_is_served() {
+    Client {
+        name: "phpseclib",
+        driver: |_| script("/usr/bin/php", "phpseclib.php"),
+        manner: Manner {
+            quoting: Quoting::Client,
+            globs: false,
+            keeps: [Keeps::Nothing, Keeps::Nothing],
+            odd_name: ODD_NAME,
+        },
+        cannot: &[
+            NO_TREES,
+            (Case::Small, Some(Way::Get), TAKES_THE_STATUS),
+            (Case::Large, Some(Way::Get), TAKES_THE_STATUS),
+            (Case::OddName, Some(Way::Get), TAKES_THE_STATUS),
+            (Case::Many, Some(Way::Get), TAKES_THE_STATUS),
+        ],
+    }
+    .is_served();
+}
+
 // covers: clients 1 (JSch), clients 2.6, clients 2.12, clients 3.6
 #[test]
 fn jsch_is_served() {
@@ -320,6 +343,9 @@ fn tmc_scp_of_go_is_served() {
     }
     .is_served();
 }
+
+/// It cuts contents off at packets, not at the size; what is in a packet is sshd's choice. OpenSSH's scp fares the same.
+const TAKES_THE_STATUS: &str = "it stores the status byte with the contents when they come in one packet";
 
 const UPLOADS_ONLY: &str = "it uploads only";
 

@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::sshd::bench::{Scratch, keep, noise, run, tree, write};
+use crate::sshd::bench::{Scratch, keep, noise, run, tree, within, write};
 use crate::sshd::server::Sshd;
 
 /// The direction, seen from the client.
@@ -141,26 +142,37 @@ impl Desk {
             let (status, err) = (outcome.status, outcome.err.trim_end());
             return Err(format!("status {status:?}: {err} {}", outcome.out.trim_end()));
         }
-        let (there, original) = match way {
-            Way::Put => (self.yard.join("in"), &self.here),
-            Way::Get => (self.back.clone(), &self.here),
+        // Some clients leave before the server is done.
+        let mut seen = self.seen(manner, way, case);
+        within(Duration::from_secs(5), || {
+            seen = self.seen(manner, way, case);
+            seen.is_ok()
+        });
+        seen
+    }
+
+    /// Looks at what has come of it.
+    fn seen(&self, manner: &Manner, way: Way, case: Case) -> Result<&'static str, String> {
+        let there = match way {
+            Way::Put => self.yard.join("in"),
+            Way::Get => self.back.clone(),
         };
+        let same = |copy: &str, original: &str| same_contents(&there.join(copy), &self.here.join(original));
         match case {
             Case::WrongPath => {
-                if self.yard.join("no").exists()
-                    || self.back.join("absent").metadata().is_ok_and(|m| m.len() > 0)
-                {
+                let absent = self.back.join("absent");
+                if self.yard.join("no").exists() || absent.metadata().is_ok_and(|about| about.len() > 0) {
                     return Err("something was written".to_owned());
                 }
                 Ok("ok")
             }
             Case::Kept => same_attributes(&there.join("kept"), manner.keeps[way as usize]),
-            Case::Tree => same_contents(&there.join("tree"), &original.join("tree")),
-            Case::Many => same_contents(&there.join("many"), &original.join("many")),
-            Case::Shorter => same_contents(&there.join("again"), &original.join("shorter")),
+            Case::Tree => same("tree", "tree"),
+            Case::Many => same("many", "many"),
+            Case::Shorter => same("again", "shorter"),
             Case::Empty | Case::Small | Case::Large | Case::OddName => {
                 let file = manner.file(case);
-                same_contents(&there.join(file), &original.join(file))?;
+                same(file, file)?;
                 Ok(if file == ODD_ASCII_NAME { "ASCII only" } else { "ok" })
             }
         }
