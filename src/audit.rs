@@ -99,6 +99,14 @@ pub fn show_client(chatter: Chatter, what: &str, record: &wire::Record) {
     }
 }
 
+/// Tells the client, on its screen, what could not be told on the wire any more.
+pub fn tell_screen(refusal: &Refusal, more: usize) {
+    let Refusal { what, why } = refusal;
+    let rest = if more > 0 { format!(" (and {more} more errors)") } else { String::new() };
+    // The exit status says it too.
+    let _ = writeln!(io::stderr(), "scp: {}: {why}{rest}", escape(what));
+}
+
 /// Sets the log up: nothing is written anywhere unless the administrator or the client asked for it.
 ///
 /// `who` begins each of the administrator's lines. A log that cannot be opened stops no transfer.

@@ -3,6 +3,7 @@
 //! [`run`] is the story of one invocation; each room it calls touches one outside thing, or none.
 
 pub mod abort;
+pub mod ahead;
 pub mod attr;
 pub mod audit;
 pub mod channel;
@@ -136,7 +137,7 @@ fn converse(
     // Only now is the peer listened to.
     let tally = match request {
         Request::Fetch(fetch) => source::run(fetch, &jail, channel)?,
-        Request::Store(store) => sink::run(store, &jail, channel)?,
+        Request::Store(store) => sink::run(store, options.config.pipeline, &jail, channel)?,
     };
     jail.settle().map_err(Abort::Unsettled)?;
     Ok(tally)

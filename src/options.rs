@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::audit::Destination;
-use crate::policy::{Config, Leave, Patience, Replacement, Rights, Sandbox, Storage, Sync};
+use crate::policy::{Config, Leave, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync};
 
 /// A command line of ours, understood.
 #[derive(Debug)]
@@ -77,7 +77,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         stall: some(line.stall_timeout),
         total: some(line.time_limit),
     };
-    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience };
+    let config = Config {
+        root: line.root,
+        rights,
+        storage,
+        sandbox: line.sandbox.into(),
+        patience,
+        pipeline: line.pipeline.into(),
+    };
     Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
 }
 
@@ -133,6 +140,10 @@ struct Line {
     /// Make files durable before they are acknowledged, or all of them before the exit
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     sync: Durable,
+
+    /// Acknowledge records before they come: what is certain, nothing, or a window for clients that wait for the end
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pipeline: Pace,
 
     /// Let clients replace .ssh, .bashrc and the like where the account's home lies in the root
     #[arg(long)]
@@ -193,6 +204,24 @@ enum Demand {
     Require,
     #[default]
     Try,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Pace {
+    #[default]
+    Auto,
+    Off,
+    On,
+}
+
+impl From<Pace> for Pipeline {
+    fn from(pace: Pace) -> Self {
+        match pace {
+            Pace::Auto => Self::Auto,
+            Pace::Off => Self::Off,
+            Pace::On => Self::On,
+        }
+    }
 }
 
 impl From<Demand> for Sandbox {

@@ -21,6 +21,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How long the client is waited for.
     pub patience: Patience,
+    /// Whether records are acknowledged ahead.
+    pub pipeline: Pipeline,
 }
 
 /// Who the request is for.
@@ -118,6 +120,18 @@ pub enum Sync {
     File,
     /// Everything, once, before the exit status.
     Session,
+}
+
+/// Whether records are acknowledged before they come: `--pipeline`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Pipeline {
+    /// What is certain to be asked, to clients that turn out to read byte by byte.
+    #[default]
+    Auto,
+    /// Nothing.
+    Off,
+    /// A window of replies: clients are known to wait for the exit status.
+    On,
 }
 
 /// Whether the kernel enforces the confinement too: `--sandbox`.

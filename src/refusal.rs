@@ -27,8 +27,17 @@ pub enum Cause {
     Errno(Errno),
     /// A newline in a directory's name cannot be sent.
     Newline,
+    /// There is no room for the claimed size.
+    NoSpace {
+        /// Bytes that the client wants to send.
+        size: u64,
+        /// Bytes that are free for this account.
+        free: u64,
+    },
     /// A fifo, a socket, a device; or a directory where a file was asked for.
     NotRegular,
+    /// The directory that it would be in was refused.
+    Orphaned,
     /// The path leads outside the root.
     Outside(Errno),
     /// The name would give access, or be run.
@@ -83,7 +92,9 @@ impl fmt::Display for Cause {
             Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
             Self::Errno(errno) => f.write_str(errno.desc()),
             Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
+            Self::NoSpace { size, free } => write!(f, "{} needed, {} free", Size(*size), Size(*free)),
             Self::NotRegular => f.write_str("not a regular file"),
+            Self::Orphaned => f.write_str("not stored: its directory was refused"),
             // An outside file and an absent one must look the same from outside (CVE-2023-35887).
             Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
             Self::Protected => f.write_str("start-up and access files of the account are not replaced here"),

@@ -196,6 +196,9 @@ fn filters(direction: Direction) -> Result<[BpfProgram; 2], BackendError> {
     if direction == Direction::Storing {
         // Without a path: the times of an open file.
         allowed.insert(libc::SYS_utimensat, vec![only_if(1, SeccompCmpOp::Eq, 0)?]);
+        // The group of an open file, never its owner: -1 leaves that as it is.
+        let owner = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(u32::MAX))?;
+        allowed.insert(libc::SYS_fchown, vec![SeccompRule::new(vec![owner])?]);
     }
     // ENOSYS and not EPERM: the C library knows what to do without a call.
     let unknown = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or_default());
@@ -300,6 +303,7 @@ const STORING: &[i64] = &[
     libc::SYS_linkat,
     libc::SYS_unlinkat,
     libc::SYS_fchmod,
+    libc::SYS_flock,
     libc::SYS_ftruncate,
     libc::SYS_fallocate,
     libc::SYS_fsync,

@@ -1,11 +1,15 @@
 //! `scp -t`: records in, files out; one record, one answer.
 
+use std::time::Duration;
+
 use crate::abort::Abort;
+use crate::ahead::{Ahead, Say, Slot, Verdict};
 use crate::attr::{Mode, Times};
 use crate::audit::{self, Event};
 use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Upload};
 use crate::name::{ClientPath, FileName};
+use crate::policy::Pipeline;
 use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
@@ -13,53 +17,102 @@ use crate::wire::{Record, Violation};
 /// Directories that may be open inside each other; a deeper one is refused, and the transfer goes on.
 const DEPTH: usize = 256;
 
+/// How long a client that has a reply in advance may take to make use of it. One that was sent two takes them at once,
+/// or has taken them for one (measured: 0.2 ms for scp, asyncssh and net-scp).
+const PROBE: Duration = Duration::from_millis(250);
+
 /// Stores what the client sends, until it ends the stream or the outermost directory.
 ///
 /// # Errors
 /// The session ends early; what was stored before stays.
-pub fn run(store: &Store, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
+pub fn run(store: &Store, pipeline: Pipeline, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
     let mut sink = Sink::open(store, jail)?;
-    let mut tally = Tally::default();
-    channel.answer(&Ok(()))?;
+    let mut answers = Answers { channel, ahead: Ahead::new(pipeline), tally: Tally::default() };
+    answers.channel.say(&Say::Yes(1))?;
     loop {
-        let Some(record) = channel.next_record()? else {
-            return if sink.is_at_rest() { Ok(tally) } else { Err(Violation::CutShort.into()) };
+        let Some(record) = answers.channel.next_record()? else {
+            return if sink.is_at_rest() { Ok(answers.finish()) } else { Err(Violation::CutShort.into()) };
         };
         audit::show_client(store.chatter, "Sink", &record);
-        let outcome = match record {
+        let depth = sink.levels.len();
+        match record {
             Record::Complaint(text) => {
                 audit::record(&Event::Complained(&text));
-                tally.count_refused();
-                continue;
+                answers.tally.count_refused();
             }
             Record::GivenUp(_) => return Err(Abort::GivenUp),
-            Record::Times(times) => sink.expect(times),
-            Record::Directory { mode, name } => sink.enter(mode, &name)?,
-            Record::End if sink.is_outermost() => {
-                // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
-                sink.refuse_pending_times()?;
-                channel.answer(&Ok(()))?;
-                return Ok(tally);
+            Record::Times(times) => {
+                sink.times = Some(times);
+                answers.give(Slot::Times, depth, Ok(()))?;
             }
-            Record::End => sink.leave()?,
+            Record::Directory { mode, name } => {
+                let entered = sink.enter(mode, &name)?;
+                match answers.give(Slot::Directory, depth, entered)? {
+                    Verdict::Accepted => answers.tally.count_copied(),
+                    Verdict::Overruled => sink.levels.push(Level::Refused),
+                    Verdict::Refused => {}
+                }
+            }
+            Record::End => {
+                sink.refuse_pending_times()?;
+                let left = sink.leave();
+                answers.give(Slot::End, depth, left)?;
+                if depth == 0 {
+                    // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
+                    return Ok(answers.finish());
+                }
+            }
             Record::File { mode, size, name } => {
                 let times = sink.times.take();
-                match sink.begin(name.as_ref(), size)? {
-                    Err(refusal) => Err(refusal),
-                    Ok(upload) => {
-                        channel.answer(&Ok(()))?;
-                        let received = channel.receive(size, upload.file())?;
-                        finish(upload, received, size, mode, store.keep, times.as_ref())
-                    }
+                let begun = sink.begin(name.as_ref(), size)?;
+                let (upload, refusal) = match begun {
+                    Ok(upload) => (Some(upload), Ok(())),
+                    Err(refusal) => (None, Err(refusal)),
+                };
+                if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
+                    continue;
                 }
-                .inspect(|()| tally.count_copied())
+                let received = answers.channel.receive(size, upload.as_ref().map(Upload::file))?;
+                // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
+                let stored = upload.map_or(Ok(()), |upload| {
+                    finish(upload, received, size, mode, store.keep, times.as_ref())
+                        .inspect(|()| answers.tally.count_copied())
+                });
+                answers.give(Slot::Contents, depth, stored)?;
             }
-        };
+        }
+    }
+}
+
+/// The only place that answers: one record, one outcome, one answer.
+struct Answers<'c> {
+    channel: &'c mut Channel,
+    ahead: Ahead,
+    tally: Tally,
+}
+
+impl Answers<'_> {
+    /// Answers what has come, `depth` directories being open before it, and says how the client will go on.
+    fn give(&mut self, slot: Slot, depth: usize, outcome: Result<(), Refusal>) -> Result<Verdict, Abort> {
+        if self.ahead.is_probing() {
+            let followed = self.channel.is_followed(PROBE)?;
+            self.ahead.learn(followed);
+        }
         if let Err(refusal) = &outcome {
             audit::record(&Event::Refused(refusal));
-            tally.count_refused();
+            self.tally.count_refused();
         }
-        channel.answer(&outcome)?;
+        let (say, verdict) = self.ahead.settle(slot, depth, outcome)?;
+        self.channel.say(&say)?;
+        Ok(verdict)
+    }
+
+    /// Ends the session. What could not be told on the wire any more is told on the client's screen.
+    fn finish(mut self) -> Tally {
+        if let Some((refusal, more)) = self.ahead.untold() {
+            audit::tell_screen(&refusal, more);
+        }
+        self.tally
     }
 }
 
@@ -75,11 +128,11 @@ struct Sink<'j> {
 }
 
 /// A directory that the client has opened.
-struct Level<'j> {
-    dir: Dir<'j>,
-    arrival: Arrival,
-    mode: Mode,
-    times: Option<Times>,
+enum Level<'j> {
+    /// It is there.
+    Open { dir: Dir<'j>, arrival: Arrival, mode: Mode, times: Option<Times> },
+    /// It was refused when it had been acknowledged already; what the client sends into it is drained.
+    Refused,
 }
 
 impl<'j> Sink<'j> {
@@ -96,18 +149,9 @@ impl<'j> Sink<'j> {
         Ok(Self { store, target, levels: Vec::new(), times: None })
     }
 
-    fn is_outermost(&self) -> bool {
-        self.levels.is_empty()
-    }
-
     /// Tells whether the stream may end here.
     fn is_at_rest(&self) -> bool {
         self.levels.is_empty() && self.times.is_none()
-    }
-
-    fn expect(&mut self, times: Times) -> Result<(), Refusal> {
-        self.times = Some(times);
-        Ok(())
     }
 
     fn refuse_pending_times(&self) -> Result<(), Abort> {
@@ -120,7 +164,8 @@ impl<'j> Sink<'j> {
         name: Option<&FileName>,
     ) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
         let dir = match (self.levels.last(), &self.target) {
-            (Some(level), _) => &level.dir,
+            (Some(Level::Open { dir, .. }), _) => dir,
+            (Some(Level::Refused), _) => return Ok(Err(orphan(name.ok_or(Violation::BadName)?))),
             (None, Ok(Place::Directory(dir))) => dir,
             // The target has a name of its own; the record's is not used.
             (None, Ok(Place::Name { dir, name, spelling })) => return Ok(Ok((dir, name.clone(), *spelling))),
@@ -154,14 +199,13 @@ impl<'j> Sink<'j> {
                 dir.open_up();
             }
             audit::record(&Event::Entered(dir.own_trail(), arrival));
-            self.levels.push(Level { dir, arrival, mode, times });
+            self.levels.push(Level::Open { dir, arrival, mode, times });
         }))
     }
 
-    fn leave(&mut self) -> Result<Result<(), Refusal>, Abort> {
-        self.refuse_pending_times()?;
-        let keep = self.store.keep;
-        Ok(self.levels.pop().map_or(Ok(()), |level| level.finish(keep)))
+    /// Leaves the innermost directory; outside of all there is nothing to leave.
+    fn leave(&mut self) -> Result<(), Refusal> {
+        self.levels.pop().map_or(Ok(()), |level| level.finish(self.store.keep))
     }
 }
 
@@ -177,7 +221,10 @@ impl Drop for Sink<'_> {
 
 impl Level<'_> {
     fn finish(&self, keep: Keep) -> Result<(), Refusal> {
-        self.dir.finish(self.arrival, self.mode, keep, self.times.as_ref())
+        match self {
+            Self::Open { dir, arrival, mode, times } => dir.finish(*arrival, *mode, keep, times.as_ref()),
+            Self::Refused => Ok(()),
+        }
     }
 }
 
@@ -196,6 +243,11 @@ fn finish(
     upload.commit(mode, keep, times)?;
     audit::record(&Event::Stored { what: &trail, bytes: size, replaced });
     Ok(())
+}
+
+/// Refuses what comes into a directory that was refused.
+fn orphan(name: &FileName) -> Refusal {
+    Refusal { what: name.as_bytes().to_vec(), why: Cause::Orphaned }
 }
 
 /// `scp -t` has exactly one target, also when it is a pattern.

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use super::clock::Clock;
@@ -73,6 +74,16 @@ impl Pipes {
                 // A pipe has no read errors; a socket or a terminal that is gone has: ECONNRESET, EIO.
                 Err(_) => return Err(Abort::Lost),
             }
+        }
+    }
+
+    /// Tells whether input is there, or comes within `limit`; the end of the stream counts as input.
+    pub(super) fn has_input(&self, limit: Duration) -> Result<bool, Abort> {
+        let mut fds = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(_) => Err(Abort::Stopped),
         }
     }
 

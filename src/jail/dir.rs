@@ -1,5 +1,6 @@
 //! What can be done with one name in one directory.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,7 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{fsync, geteuid};
 
-use super::upload::is_temporary;
+use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
@@ -30,6 +31,8 @@ pub struct Dir<'j> {
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     route: Option<Vec<u8>>,
     trail: Trail,
+    /// Whether stale temporaries have been looked for.
+    cleared: Cell<bool>,
 }
 
 /// Whether a directory was made or found.
@@ -119,7 +122,7 @@ impl<'j> Dir<'j> {
         route: Option<Vec<u8>>,
         trail: Trail,
     ) -> Self {
-        Self { jail, fd, identity: Identity::of(stat), route, trail }
+        Self { jail, fd, identity: Identity::of(stat), route, trail, cleared: Cell::new(false) }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -201,7 +204,10 @@ impl<'j> Dir<'j> {
         let (fd, route) = self.enter(name)?;
         let stat = fstat(&fd)?;
         self.jail.refuse_pseudo_file_system(&fd, &stat)?;
-        Ok((Dir::new(self.jail, fd, &stat, route, trail), arrival))
+        let dir = Dir::new(self.jail, fd, &stat, route, trail);
+        // A new directory has nothing stale in it.
+        dir.cleared.set(arrival == Arrival::Made);
+        Ok((dir, arrival))
     }
 
     /// Opens a directory for what is to be done to it: readable, so that mode and times can be set on the descriptor;
@@ -272,6 +278,13 @@ impl<'j> Dir<'j> {
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
         let file = File::from(self.fd.try_clone()?);
         Ok(set_file_handle_times(&file, Some(times.accessed), Some(times.modified))?)
+    }
+
+    /// Clears stale temporaries away before the first upload into a directory that was there.
+    pub(super) fn clear_away_once(&self) {
+        if !self.cleared.replace(true) {
+            temporary::clear_away(&self.fd);
+        }
     }
 
     /// Refuses to put anything under this name that the rights or the name itself forbid.

@@ -8,6 +8,7 @@ mod dir;
 mod glob;
 mod lookup;
 mod protect;
+mod temporary;
 mod upload;
 
 pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
@@ -174,7 +175,7 @@ impl Jail {
         if self.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
-        if ClientPath::new(route.as_slice()).last().is_some_and(|name| upload::is_temporary(&name)) {
+        if ClientPath::new(route.as_slice()).last().is_some_and(|name| temporary::is_temporary(&name)) {
             return Err(Errno::ENOENT.into());
         }
         let opened = self.look_up(&route, Entry::FLAGS);
