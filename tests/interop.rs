@@ -306,7 +306,11 @@ fn ganymed_is_served() {
     Client {
         name: "Ganymed SSH-2",
         driver: |dir| {
-            java(dir, "Trilead", "ganymed-ssh2", |text| text.replace("com.trilead.ssh2", "ch.ethz.ssh2"))
+            java(dir, "Ganymed", "ganymed-ssh2", |text| text).or_else(|| {
+                // Up to build 250 it was the same as Trilead.
+                let change = |text: String| text.replace("com.trilead.ssh2", "ch.ethz.ssh2");
+                java(dir, "Trilead", "ganymed-ssh2", change)
+            })
         },
         manner: Manner {
             quoting: Quoting::User,

@@ -5,9 +5,11 @@ import com.jcraft.jsch.ChannelExec;
 import com.jcraft.jsch.JSch;
 import com.jcraft.jsch.Session;
 import java.io.ByteArrayOutputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
@@ -15,7 +17,8 @@ import java.nio.file.Paths;
 public class Jsch {
     public static void main(String[] words) throws Exception {
         if (words[0].equals("version")) {
-            System.out.println(JSch.VERSION);
+            URI jar = JSch.class.getProtectionDomain().getCodeSource().getLocation().toURI();
+            System.out.println(new File(jar).getCanonicalFile().getName().replaceAll(".*-|\\.jar$", ""));
             return;
         }
         boolean keep = words[1].equals("-p");

@@ -3,6 +3,7 @@
 import com.trilead.ssh2.Connection;
 import com.trilead.ssh2.SCPClient;
 import java.io.File;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Paths;
 import java.util.Arrays;
@@ -10,8 +11,8 @@ import java.util.Arrays;
 public class Trilead {
     public static void main(String[] words) throws Exception {
         if (words[0].equals("version")) {
-            String name = (String) Connection.class.getField("identification").get(null);
-            System.out.println(name.replaceAll(".*_", "build "));
+            URI jar = Connection.class.getProtectionDomain().getCodeSource().getLocation().toURI();
+            System.out.println(new File(jar).getCanonicalFile().getName().replaceAll(".*-|\\.jar$", ""));
             return;
         }
         boolean keep = words[1].equals("-p");
