@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::Path;
 
 use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{LevelFilter, Log, Metadata, Record as LogRecord};
@@ -13,6 +13,7 @@ use syslog::{BasicLogger, Facility, Formatter3164, LoggerBackend};
 
 use crate::abort::Abort;
 use crate::jail::Arrival;
+use crate::options::Destination;
 use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::Chatter;
 use crate::sandbox::Missing;
@@ -63,17 +64,6 @@ pub enum Event<'a> {
         /// Whether it took the place of another.
         replaced: bool,
     },
-}
-
-/// Where the administrator's lines go: `--log`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Destination {
-    /// Appended to a file.
-    File(PathBuf),
-    /// To standard error, which sshd shows to the client: for trying things out.
-    Stderr,
-    /// To the system's log, facility auth.
-    Syslog,
 }
 
 /// Writes an event to the administrator's log, if there is one.
@@ -158,7 +148,7 @@ fn open_log(destination: &Destination, who: String) -> io::Result<Box<dyn Log>> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
-fn append_to(path: &PathBuf) -> io::Result<File> {
+fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 

@@ -33,10 +33,10 @@ use std::process::ExitCode;
 use nix::unistd::{User, getuid};
 
 use abort::Abort;
-use audit::{Destination, Event};
+use audit::Event;
 use channel::Channel;
 use jail::Jail;
-use options::{Entry, Options, Order};
+use options::{Destination, Entry, Options, Order};
 use policy::{Account, Config, Sandbox};
 use refusal::Tally;
 use request::{Chatter, Request, Usage};

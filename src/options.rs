@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::audit::Destination;
 use crate::policy::{Config, Leave, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync};
 
 /// A command line of ours, understood.
@@ -38,6 +38,17 @@ pub enum Entry {
     Command(OsString),
     /// In SSH_ORIGINAL_COMMAND, because we are the forced command.
     Environment,
+}
+
+/// Where the administrator's lines go: `--log`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Destination {
+    /// Appended to a file.
+    File(PathBuf),
+    /// To standard error, which sshd shows to the client: for trying things out.
+    Stderr,
+    /// To the system's log, facility auth.
+    Syslog,
 }
 
 /// Reads the command line, the program's own name left out.
@@ -208,8 +219,8 @@ enum Demand {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Pace {
-    #[default]
     Auto,
+    #[default]
     Off,
     On,
 }

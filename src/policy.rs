@@ -126,9 +126,9 @@ pub enum Sync {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Pipeline {
     /// What is certain to be asked, to clients that turn out to read byte by byte.
-    #[default]
     Auto,
     /// Nothing.
+    #[default]
     Off,
     /// A window of replies: clients are known to wait for the exit status.
     On,

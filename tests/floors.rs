@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 5] = [
     &["lib", "main"],
     &["sink", "source", "sftp"],
     &["channel", "jail", "audit", "sandbox", "abort", "signals"],
-    &["wire", "words", "request", "config", "policy", "pattern", "options"],
+    &["wire", "words", "request", "config", "policy", "pattern", "options", "ahead"],
     &["name", "attr", "refusal"],
 ];
 

@@ -34,6 +34,8 @@ mod command_line;
 mod deadlines;
 /// Records that are wrong in their form or in their place.
 mod disorder;
+/// What the manual and the README promise.
+mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
 /// What a session inherits: variables, streams, signals, and a root that may not be there.
@@ -54,6 +56,8 @@ mod memory;
 mod modes_and_times;
 /// Roots that need mounts of their own: the account's home in the root, other file systems in it.
 mod mounts;
+/// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
+mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
 /// Directories and what is in them, both ways.

@@ -18,6 +18,11 @@ pub fn difference(what: &str) {
     append("differences.txt", what);
 }
 
+/// Notes a figure that the running test has found.
+pub fn figure(what: &str) {
+    append("figures.txt", what);
+}
+
 fn append(file: &'static str, text: &str) {
     static SAID: Mutex<BTreeSet<(&str, String)>> = Mutex::new(BTreeSet::new());
     let thread = std::thread::current();

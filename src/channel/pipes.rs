@@ -71,7 +71,8 @@ impl Pipes {
             match unistd::read(&self.input, buffer) {
                 Ok(length) => return Ok(length),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
-                // A pipe has no read errors; a socket or a terminal that is gone has: ECONNRESET, EIO.
+                // A socket whose other end was closed with replies unread: the end all the same.
+                Err(Errno::ECONNRESET) => return Ok(0),
                 Err(_) => return Err(Abort::Lost),
             }
         }

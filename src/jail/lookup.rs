@@ -127,8 +127,8 @@ mod tests {
             symlink("..", root.join("parent")).unwrap();
             symlink("loop", root.join("loop")).unwrap();
             symlink("nowhere", root.join("dangling")).unwrap();
-            for hop in 0..60 {
-                symlink(format!("hop{}", hop + 1), root.join(format!("hop{hop}"))).unwrap();
+            for (hop, next) in (0..60).zip(1..) {
+                symlink(format!("hop{next}"), root.join(format!("hop{hop}"))).unwrap();
             }
             symlink("file", root.join("hop60")).unwrap();
             Self(top)
