@@ -53,6 +53,8 @@ pub enum Event<'a> {
         /// Bytes of contents.
         bytes: u64,
     },
+    /// An entry was stored without its mode or its times.
+    Unset(&'a Refusal),
     /// The kernel does not enforce a layer of the sandbox.
     Unprotected(&'a Missing),
     /// A file was stored, whole, and has its name.
@@ -230,6 +232,14 @@ impl fmt::Display for Event<'_> {
                 write!(f, "event=refuse path={} reason={}", quoted(what), quoted(why.to_string().as_bytes()))
             }
             Self::Rejected(why) => write!(f, "event=reject reason={}", quoted(why.to_string().as_bytes())),
+            Self::Unset(Refusal { what, why }) => {
+                write!(
+                    f,
+                    "event=metadata path={} reason={}",
+                    quoted(what),
+                    quoted(why.to_string().as_bytes())
+                )
+            }
             Self::Unprotected(Missing { layer, why }) => {
                 write!(f, "event=sandbox layer={layer} state=missing reason={}", quoted(why.as_bytes()))
             }

@@ -137,7 +137,7 @@ fn converse(
     // Only now is the peer listened to.
     let tally = match request {
         Request::Fetch(fetch) => source::run(fetch, &jail, channel)?,
-        Request::Store(store) => sink::run(store, options.config.pipeline, &jail, channel)?,
+        Request::Store(store) => sink::run(store, options.config.manners, &jail, channel)?,
     };
     jail.settle().map_err(Abort::Unsettled)?;
     Ok(tally)

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::policy::{Config, Leave, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync};
+use crate::policy::{
+    Config, Leave, Manners, Metadata, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync,
+};
 
 /// A command line of ours, understood.
 #[derive(Debug)]
@@ -88,31 +90,28 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         stall: some(line.stall_timeout),
         total: some(line.time_limit),
     };
-    let config = Config {
-        root: line.root,
-        rights,
-        storage,
-        sandbox: line.sandbox.into(),
-        patience,
-        pipeline: line.pipeline.into(),
-    };
+    let manners = Manners { pipeline: line.pipeline.into(), metadata: line.metadata.into() };
+    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience, manners };
     Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
 }
 
-/// Serve the server's half of scp, inside one directory.
-///
-/// sshd starts it; it speaks the SCP protocol on its standard input and output, stores (-t) or sends (-f) files, and
-/// cannot be led out of the directory given by --root. In sshd_config:
-///
-///     Match Group partners
-///         ForceCommand /usr/bin/scp-server --root /srv/drop/%u
-///
-/// Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:
+const ABOUT: &str = "\
+Serve the server's half of scp, inside one directory.
+
+sshd starts it; it speaks the SCP protocol on its standard input and output, stores (-t) or sends (-f) files, and
+cannot be led out of the directory given by --root. In sshd_config:
+
+    Match Group partners
+        ForceCommand /usr/bin/scp-server --root /srv/drop/%u
+
+Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:";
+
+/// The command line as clap reads it.
 #[derive(Debug, Parser)]
 #[command(
     name = "scp-server",
     version,
-    verbatim_doc_comment,
+    about = ABOUT,
     override_usage = "scp-server [OPTIONS]                       forced command: $SSH_ORIGINAL_COMMAND is served
        scp-server [OPTIONS] -c COMMAND            login shell: COMMAND is served
        scp-server [OPTIONS] -t|-f [-rpdvq] [--] PATH...
@@ -144,9 +143,13 @@ struct Line {
     #[arg(long, value_name = "OCTAL", value_parser = octal)]
     umask: Option<u32>,
 
-    /// Replace a file by a new one: auto keeps links and owner where no root confines
+    /// Without a root: replace a file by a new one, or write into it where that keeps links and owner, or always
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     atomic: Atomic,
+
+    /// When a mode or times cannot be set: fail, only log it, or neither; the file stays
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    metadata: Strictness,
 
     /// Make files durable before they are acknowledged, or all of them before the exit
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
@@ -231,6 +234,24 @@ impl From<Pace> for Pipeline {
             Pace::Auto => Self::Auto,
             Pace::Off => Self::Off,
             Pace::On => Self::On,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Strictness {
+    Ignore,
+    #[default]
+    Strict,
+    Warn,
+}
+
+impl From<Strictness> for Metadata {
+    fn from(strictness: Strictness) -> Self {
+        match strictness {
+            Strictness::Ignore => Self::Ignore,
+            Strictness::Strict => Self::Strict,
+            Strictness::Warn => Self::Warn,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Refusal {
 /// Why an entry was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Cause {
+    /// It was copied, but not this of its attributes.
+    Attribute(&'static str, Errno),
     /// The name holds characters that could deceive a terminal or a log.
     DeceptiveName,
     /// The file was cut or could not be read while it was sent; zeros were sent instead.
@@ -81,13 +83,28 @@ impl From<io::Error> for Cause {
 impl Cause {
     /// Takes the system's word for it.
     pub fn from_io(error: &io::Error) -> Self {
-        Self::Errno(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        Self::Errno(errno(error))
     }
+
+    /// Says that the mode could not be set.
+    pub fn mode(errno: Errno) -> Self {
+        Self::Attribute("mode", errno)
+    }
+
+    /// Says that the times could not be set.
+    pub fn times(error: &io::Error) -> Self {
+        Self::Attribute("times", errno(error))
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Attribute(what, errno) => write!(f, "set {what}: {}", errno.desc()),
             Self::DeceptiveName => f.write_str("control characters in the name are not allowed"),
             Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
             Self::Errno(errno) => f.write_str(errno.desc()),

@@ -7,7 +7,7 @@ use crate::audit::{self, Event};
 use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Upload};
 use crate::name::{ClientPath, FileName};
-use crate::policy::Pipeline;
+use crate::policy::{Manners, Metadata};
 use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
@@ -19,9 +19,14 @@ const DEPTH: usize = 256;
 ///
 /// # Errors
 /// The session ends early; what was stored before stays.
-pub fn run(store: &Store, pipeline: Pipeline, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
+pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
     let mut sink = Sink::open(store, jail)?;
-    let mut answers = Answers { channel, ahead: Ahead::new(pipeline), tally: Tally::default() };
+    let mut answers = Answers {
+        channel,
+        ahead: Ahead::new(manners.pipeline),
+        metadata: manners.metadata,
+        tally: Tally::default(),
+    };
     answers.channel.say(&Say::Yes(1))?;
     loop {
         let Some(record) = answers.channel.next_record()? else {
@@ -82,6 +87,7 @@ pub fn run(store: &Store, pipeline: Pipeline, jail: &Jail, channel: &mut Channel
 struct Answers<'c> {
     channel: &'c mut Channel,
     ahead: Ahead,
+    metadata: Metadata,
     tally: Tally,
 }
 
@@ -92,6 +98,7 @@ impl Answers<'_> {
             let followed = self.channel.is_followed(doubt)?;
             self.ahead.learn(followed, doubt);
         }
+        let outcome = self.judge(outcome);
         if let Err(refusal) = &outcome {
             audit::record(&Event::Refused(refusal));
             self.tally.count_refused();
@@ -99,6 +106,18 @@ impl Answers<'_> {
         let (say, verdict) = self.ahead.settle(slot, depth, outcome)?;
         self.channel.say(&say)?;
         Ok(verdict)
+    }
+
+    /// Decides what it means that something was stored without its mode or its times.
+    fn judge(&self, outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+        match (self.metadata, outcome) {
+            (Metadata::Warn, Err(refusal @ Refusal { why: Cause::Attribute(..), .. })) => {
+                audit::record(&Event::Unset(&refusal));
+                Ok(())
+            }
+            (Metadata::Ignore, Err(Refusal { why: Cause::Attribute(..), .. })) => Ok(()),
+            (_, outcome) => outcome,
+        }
     }
 
     /// Ends the session. What could not be told on the wire any more is told on the client's screen.
@@ -159,13 +178,15 @@ impl<'j> Sink<'j> {
     ) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
         let dir = match (self.levels.last(), &self.target) {
             (Some(Level::Open { dir, .. }), _) => dir,
-            (Some(Level::Refused), _) => return Ok(Err(orphan(name.ok_or(Violation::BadName)?))),
+            (Some(Level::Refused), _) => {
+                return Ok(Err(orphan(name.ok_or_else(|| Violation::BadName(Vec::new()))?)));
+            }
             (None, Ok(Place::Directory(dir))) => dir,
             // The target has a name of its own; the record's is not used.
             (None, Ok(Place::Name { dir, name, spelling })) => return Ok(Ok((dir, name.clone(), *spelling))),
             (None, Err(refusal)) => return Ok(Err(refusal.clone())),
         };
-        let name = name.ok_or(Violation::BadName)?;
+        let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
         Ok(Ok((dir, name.clone(), Insists::No)))
     }
 

@@ -65,6 +65,21 @@ mod trees;
 /// `scp -t`: single files.
 mod upload;
 
+// -- the proof of the confinement --
+
+/// What is planted in a root, and the paths that are asked for.
+mod attacks;
+/// How the program is started for the proof: its lookup faked, layers on or off, as whom.
+mod cell;
+/// The attacks on paths, in every cell.
+mod confinement;
+/// Somebody exchanges directories and files for links outside, meanwhile.
+mod races;
+/// The attackers of the races, and their score.
+mod swaps;
+/// What the program asks of the kernel, as strace sees it.
+mod traces;
+
 // -- real programs --
 
 /// Every client that can be had, through a real sshd.

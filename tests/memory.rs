@@ -11,12 +11,12 @@ const MARGIN: u64 = 300;
 const FEW: usize = 10;
 const MANY: usize = 20_000;
 
-/// Stores so many files, the same hundred over and over, and returns the peak.
+/// Stores so many files and returns the peak.
 fn peak_of_storing(count: usize) -> u64 {
     let yard = Yard::new();
     let mut peer = Peer::sink(&yard, "-r", ".");
     peer.hears_ok().says_record("D0755 0 d").hears_ok();
-    let files: Vec<String> = (0..count).map(|number| format!("C0644 1 {}\n1\0", number % 100)).collect();
+    let files: Vec<String> = (0..count).map(|number| format!("C0644 1 {number}\n1\0")).collect();
     for some in files.chunks(500) {
         peer.says(some.concat()).hears_oks(2 * some.len());
     }

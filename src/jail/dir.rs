@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use filetime::{FileTime, set_file_handle_times};
 use nix::dir::{Dir as Listing, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{fsync, geteuid};
 
+use super::lookup::{kind, look_at};
+use super::protect::Guard;
 use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
@@ -28,6 +30,7 @@ pub struct Dir<'j> {
     pub(super) jail: &'j Jail,
     pub(super) fd: OwnedFd,
     identity: Identity,
+    guard: Option<Guard>,
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     route: Option<Vec<u8>>,
     trail: Trail,
@@ -122,7 +125,10 @@ impl<'j> Dir<'j> {
         route: Option<Vec<u8>>,
         trail: Trail,
     ) -> Self {
-        Self { jail, fd, identity: Identity::of(stat), route, trail, cleared: Cell::new(false) }
+        let identity = Identity::of(stat);
+        let storing = jail.rights.storing == Leave::Given;
+        let guard = jail.home.as_ref().filter(|_| storing).and_then(|home| home.guard(identity));
+        Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false) }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -272,12 +278,13 @@ impl<'j> Dir<'j> {
         // A set-group-id directory hands its group on to what is made in it: fchmod must not undo that.
         let inherited = fstat(&self.fd)?.st_mode & 0o2000;
         fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()))
-            .map_err(opaque_is_denied)
+            .map_err(|errno| Cause::mode(opaque_is_denied(errno)))
     }
 
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
         let file = File::from(self.fd.try_clone()?);
-        Ok(set_file_handle_times(&file, Some(times.accessed), Some(times.modified))?)
+        set_file_handle_times(&file, Some(times.accessed), Some(times.modified))
+            .map_err(|error| Cause::times(&error))
     }
 
     /// Clears stale temporaries away before the first upload into a directory that was there.
@@ -298,10 +305,10 @@ impl<'j> Dir<'j> {
         if is_temporary(name) {
             return Err(Cause::Reserved);
         }
-        match &self.jail.home {
-            Some(home) if home.protects(self.identity, name) => Err(Cause::Protected),
-            _ => Ok(()),
+        if self.guard.is_some_and(|guard| guard.protects(name)) {
+            return Err(Cause::Protected);
         }
+        Ok(())
     }
 
     /// Opens an entry of this very directory: a link is `ELOOP` when confined, and followed on the host.
@@ -363,24 +370,11 @@ impl Jail {
     }
 }
 
-pub(super) fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
 /// A directory that we may write to but not read is open by `O_PATH` only.
-fn opaque_is_denied(errno: Errno) -> Cause {
-    Cause::Errno(if errno == Errno::EBADF { Errno::EACCES } else { errno })
+fn opaque_is_denied(errno: Errno) -> Errno {
+    if errno == Errno::EBADF { Errno::EACCES } else { errno }
 }
 
 fn ignore_unreadable(errno: Errno) -> Result<(), Errno> {
     if errno == Errno::EBADF { Ok(()) } else { Err(errno) }
-}
-
-/// Looks at what an entry is, without following it.
-pub(super) fn look_at(dir: &OwnedFd, name: &FileName) -> Result<Option<FileStat>, Errno> {
-    match fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }

@@ -105,7 +105,7 @@ impl Jail {
         let guarded = home.filter(|_| path.is_some() && rights.start_up_files == Leave::Withheld);
         Ok(Self {
             identity,
-            home: guarded.and_then(|home| Home::inside(identity, &home)),
+            home: guarded.and_then(|home| Home::near(identity, &home, lookup)),
             spelling: path
                 .map(|path| trim_trailing_slashes(path.as_os_str().as_bytes()).to_vec())
                 .unwrap_or_default(),
@@ -119,7 +119,7 @@ impl Jail {
 
     /// Tells whether the account's home lies in the root, so that its start-up files are within reach.
     pub fn holds_home(&self) -> bool {
-        self.home.is_some()
+        self.home.as_ref().is_some_and(Home::is_inside)
     }
 
     /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in

@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::Identity;
-use super::dir::{kind, look_at};
+use super::lookup::{kind, look_at};
 use crate::name::FileName;
 
 /// A file under a made-up name.

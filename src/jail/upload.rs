@@ -11,12 +11,13 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, rena
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
-    AccessFlags, Gid, UnlinkatFlags, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
+    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
     unlinkat,
 };
 
 use super::Jail;
-use super::dir::{Dir, kind, look_at};
+use super::dir::Dir;
+use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
@@ -161,14 +162,15 @@ impl<'j> Dir<'j> {
             // OpenSSH opens the old file to write into it; a file that says no is not replaced behind its back.
             faccessat(home.fd(), name.as_os_str(), AccessFlags::W_OK, AtFlags::AT_EACCESS)?;
         }
+        if confined {
+            // Never into what is there: it may have, or be given in this moment, another name outside.
+            return Ok(Plan::Rename);
+        }
         let shared = old.st_nlink > 1;
         let foreign = old.st_uid != geteuid().as_raw();
         Ok(match self.jail.storage.replacement {
             Replacement::Always => Plan::Rename,
-            // Into a file that has other names, perhaps outside, nothing is written when confined.
-            Replacement::Off if confined && shared => Plan::Rename,
             Replacement::Off => Plan::InPlace,
-            Replacement::Auto if confined => Plan::Rename,
             Replacement::Auto if shared || foreign => Plan::InPlace,
             Replacement::Auto => Plan::RenameIfPossible,
         })
@@ -224,13 +226,15 @@ impl Upload<'_> {
         let moded = self.set_mode(mode, keep);
         let timed = match times {
             Some(times) => set_file_handle_times(&self.file, Some(times.accessed), Some(times.modified))
-                .map_err(Cause::from),
+                .map_err(|error| Cause::times(&error)),
             None => Ok(()),
         };
         let sync = self.jail.storage.sync;
         if sync == Sync::File {
             fdatasync(&self.file)?;
         }
+        // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
+        close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
             match self.jail.rights.replacing {
                 Leave::Given => rename(self.home.fd(), temporary, &self.name)?,
@@ -265,7 +269,7 @@ impl Upload<'_> {
             (Keep::Contents, Some(old), _) => old.mode.only(!0o070 | old.mode.bits() << 3),
             (Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
         };
-        Ok(fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits()))?)
+        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)
     }
 }
 
@@ -296,9 +300,13 @@ impl Drop for Upload<'_> {
 }
 
 /// Opens the old file to write into it: never truncated, so that it is the old one until the last byte has come.
-fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Errno> {
+fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(home.fd(), name.as_os_str(), flags, stat::Mode::empty()).map(File::from)
+    let file = File::from(openat(home.fd(), name.as_os_str(), flags, stat::Mode::empty())?);
+    match kind(&fstat(&file)?) {
+        SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
+        _ => Err(Cause::NotRegular),
+    }
 }
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
