@@ -83,3 +83,10 @@ mod races;
 mod swaps;
 /// What the program asks of the kernel, as strace sees it.
 mod traces;
+
+// -- real programs --
+
+/// Every client that can be had, through a real sshd.
+mod interop;
+/// A real sshd and the stock client.
+mod sshd;
