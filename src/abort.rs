@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::ahead::Untellable;
 use crate::policy::Denied;
 use crate::refusal::{Cause, Refusal};
 use crate::sandbox::Missing;
@@ -23,6 +24,8 @@ pub enum Abort {
     Refused(Refusal),
     /// A signal asked us to stop.
     Stopped,
+    /// An entry was refused, and it is not known which answer the peer would take that for.
+    Untellable(Refusal),
     /// The peer was waited for as long as the administrator wants.
     TimedOut,
     /// The administrator requires a layer of the sandbox that this kernel does not have.
@@ -42,7 +45,9 @@ impl Abort {
             // WinSCP knows this text as the word of a server that has gone.
             Self::AmbiguousTarget => Some(Complaint::plain("ambiguous target")),
             Self::Denied(denied) => Some(Complaint::plain(denied.to_string())),
-            Self::Refused(refusal) => Some(Complaint::about(&refusal.what, &refusal.why)),
+            Self::Refused(refusal) | Self::Untellable(refusal) => {
+                Some(Complaint::about(&refusal.what, &refusal.why))
+            }
             // What the kernel lacks is for the log, not for the client.
             Self::Unprotected(_) => Some(Complaint::plain("this server is not protected as it has to be")),
             Self::Unavailable(_) | Self::Unsettled(_) => Some(Complaint::plain(self.to_string())),
@@ -59,7 +64,9 @@ impl fmt::Display for Abort {
             Self::Denied(denied) => denied.fmt(f),
             Self::GivenUp => f.write_str("the client gave up"),
             Self::Lost => f.write_str("the client is gone"),
-            Self::Refused(refusal) => write!(f, "{}: {}", escape(&refusal.what), refusal.why),
+            Self::Refused(refusal) | Self::Untellable(refusal) => {
+                write!(f, "{}: {}", escape(&refusal.what), refusal.why)
+            }
             Self::Stopped => f.write_str("stopped by a signal"),
             Self::TimedOut => f.write_str("the client was silent, or the session lasted, for too long"),
             Self::Unprotected(missing) => missing.fmt(f),
@@ -75,6 +82,12 @@ impl fmt::Display for Abort {
 /// Says why in the system's words alone, without the number that Rust adds.
 fn reason(error: &io::Error) -> Cause {
     Cause::from_io(error)
+}
+
+impl From<Untellable> for Abort {
+    fn from(Untellable(refusal): Untellable) -> Self {
+        Self::Untellable(refusal)
+    }
 }
 
 impl From<Violation> for Abort {

@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::panic::PanicHookInfo;
+use std::path::Path;
 
 use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{LevelFilter, Log, Metadata, Record as LogRecord};
@@ -13,6 +14,7 @@ use syslog::{BasicLogger, Facility, Formatter3164, LoggerBackend};
 
 use crate::abort::Abort;
 use crate::jail::Arrival;
+use crate::options::Destination;
 use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::Chatter;
 use crate::sandbox::Missing;
@@ -39,6 +41,8 @@ pub enum Event<'a> {
     HomeInside,
     /// The session ended, all records answered.
     Ended(&'a Tally),
+    /// We have a defect: a panic.
+    Defect(&'a PanicHookInfo<'a>),
     /// A directory was made, or gone into.
     Entered(&'a Trail, Arrival),
     /// An entry was refused.
@@ -52,6 +56,8 @@ pub enum Event<'a> {
         /// Bytes of contents.
         bytes: u64,
     },
+    /// An entry was stored without its mode or its times.
+    Unset(&'a Refusal),
     /// The kernel does not enforce a layer of the sandbox.
     Unprotected(&'a Missing),
     /// A file was stored, whole, and has its name.
@@ -65,20 +71,10 @@ pub enum Event<'a> {
     },
 }
 
-/// Where the administrator's lines go: `--log`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Destination {
-    /// Appended to a file.
-    File(PathBuf),
-    /// To standard error, which sshd shows to the client: for trying things out.
-    Stderr,
-    /// To the system's log, facility auth.
-    Syslog,
-}
-
 /// Writes an event to the administrator's log, if there is one.
 pub fn record(event: &Event<'_>) {
     match event {
+        Event::Defect(_) => log::error!("{event}"),
         Event::Aborted(_)
         | Event::Refused(_)
         | Event::Rejected(_)
@@ -97,6 +93,14 @@ pub fn show_client(chatter: Chatter, what: &str, record: &wire::Record) {
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         log::debug!(target: SCREEN, "{what}: {}", escape(line));
     }
+}
+
+/// Tells the client, on its screen, what could not be told on the wire any more.
+pub fn tell_screen(refusal: &Refusal, more: usize) {
+    let Refusal { what, why } = refusal;
+    let rest = if more > 0 { format!(" (and {more} more errors)") } else { String::new() };
+    // The exit status says it too.
+    let _ = writeln!(io::stderr(), "scp: {}: {why}{rest}", escape(what));
 }
 
 /// Sets the log up: nothing is written anywhere unless the administrator or the client asked for it.
@@ -150,7 +154,7 @@ fn open_log(destination: &Destination, who: String) -> io::Result<Box<dyn Log>> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
-fn append_to(path: &PathBuf) -> io::Result<File> {
+fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
@@ -223,6 +227,7 @@ impl fmt::Display for Event<'_> {
             Self::Ended(Tally { copied, refused }) => {
                 write!(f, "event=end copied={copied} refused={refused}")
             }
+            Self::Defect(defect) => write!(f, "event=defect text={}", quoted(defect.to_string().as_bytes())),
             Self::Entered(what, Arrival::Made) => write!(f, "event=mkdir path={}", quoted(what.as_bytes())),
             Self::Entered(what, Arrival::Found) => write!(f, "event=enter path={}", quoted(what.as_bytes())),
             Self::Refused(Refusal { what, why: Cause::Outside(errno) }) => {
@@ -232,6 +237,14 @@ impl fmt::Display for Event<'_> {
                 write!(f, "event=refuse path={} reason={}", quoted(what), quoted(why.to_string().as_bytes()))
             }
             Self::Rejected(why) => write!(f, "event=reject reason={}", quoted(why.to_string().as_bytes())),
+            Self::Unset(Refusal { what, why }) => {
+                write!(
+                    f,
+                    "event=metadata path={} reason={}",
+                    quoted(what),
+                    quoted(why.to_string().as_bytes())
+                )
+            }
             Self::Unprotected(Missing { layer, why }) => {
                 write!(f, "event=sandbox layer={layer} state=missing reason={}", quoted(why.as_bytes()))
             }

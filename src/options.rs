@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::audit::Destination;
-use crate::policy::{Config, Leave, Patience, Replacement, Rights, Sandbox, Storage, Sync};
+use crate::policy::{
+    Config, Leave, Manners, Metadata, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync, Unit,
+};
 
 /// A command line of ours, understood.
 #[derive(Debug)]
@@ -40,6 +42,17 @@ pub enum Entry {
     Environment,
 }
 
+/// Where the administrator's lines go: `--log`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Destination {
+    /// Appended to a file.
+    File(PathBuf),
+    /// To standard error, which sshd shows to the client: for trying things out.
+    Stderr,
+    /// To the system's log, facility auth.
+    Syslog,
+}
+
 /// Reads the command line, the program's own name left out.
 ///
 /// # Errors
@@ -65,7 +78,12 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         file_size: line.max_file_size,
         start_up_files: if line.allow_start_up_files { Leave::Given } else { Leave::Withheld },
     };
-    let storage = Storage { umask: line.umask, replacement: line.atomic.into(), sync: line.sync.into() };
+    let storage = Storage {
+        umask: line.umask,
+        replacement: line.atomic.into(),
+        sync: line.sync.into(),
+        unit: line.commit.into(),
+    };
     let entry = match line.command {
         Some(command) => Entry::Command(command),
         None if line.request.is_empty() => Entry::Environment,
@@ -77,24 +95,28 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         stall: some(line.stall_timeout),
         total: some(line.time_limit),
     };
-    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience };
+    let manners = Manners { pipeline: line.pipeline.into(), metadata: line.metadata.into() };
+    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience, manners };
     Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
 }
 
-/// Serve the server's half of scp, inside one directory.
-///
-/// sshd starts it; it speaks the SCP protocol on its standard input and output, stores (-t) or sends (-f) files, and
-/// cannot be led out of the directory given by --root. In sshd_config:
-///
-///     Match Group partners
-///         ForceCommand /usr/bin/scp-server --root /srv/drop/%u
-///
-/// Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:
+const ABOUT: &str = "\
+Serve the server's half of scp, inside one directory.
+
+sshd starts it; it speaks the SCP protocol on its standard input and output, stores (-t) or sends (-f) files, and
+cannot be led out of the directory given by --root. In sshd_config:
+
+    Match Group partners
+        ForceCommand /usr/bin/scp-server --root /srv/drop/%u
+
+Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:";
+
+/// The command line as clap reads it.
 #[derive(Debug, Parser)]
 #[command(
     name = "scp-server",
     version,
-    verbatim_doc_comment,
+    about = ABOUT,
     override_usage = "scp-server [OPTIONS]                       forced command: $SSH_ORIGINAL_COMMAND is served
        scp-server [OPTIONS] -c COMMAND            login shell: COMMAND is served
        scp-server [OPTIONS] -t|-f [-rpdvq] [--] PATH...
@@ -126,13 +148,25 @@ struct Line {
     #[arg(long, value_name = "OCTAL", value_parser = octal)]
     umask: Option<u32>,
 
-    /// Replace a file by a new one: auto keeps links and owner where no root confines
+    /// Without a root: replace a file by a new one, or write into it where that keeps links and owner, or always
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     atomic: Atomic,
+
+    /// What gets its name in one step: each file, or a directory with all that is in it, in the place of the old one
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    commit: Step,
+
+    /// When a mode or times cannot be set: fail, only log it, or neither; the file stays
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    metadata: Strictness,
 
     /// Make files durable before they are acknowledged, or all of them before the exit
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     sync: Durable,
+
+    /// Acknowledge records before they come: what is certain, nothing, or a window for clients that wait for the end
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pipeline: Pace,
 
     /// Let clients replace .ssh, .bashrc and the like where the account's home lies in the root
     #[arg(long)]
@@ -193,6 +227,58 @@ enum Demand {
     Require,
     #[default]
     Try,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Pace {
+    Auto,
+    #[default]
+    Off,
+    On,
+}
+
+impl From<Pace> for Pipeline {
+    fn from(pace: Pace) -> Self {
+        match pace {
+            Pace::Auto => Self::Auto,
+            Pace::Off => Self::Off,
+            Pace::On => Self::On,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Strictness {
+    Ignore,
+    #[default]
+    Strict,
+    Warn,
+}
+
+impl From<Strictness> for Metadata {
+    fn from(strictness: Strictness) -> Self {
+        match strictness {
+            Strictness::Ignore => Self::Ignore,
+            Strictness::Strict => Self::Strict,
+            Strictness::Warn => Self::Warn,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Step {
+    #[default]
+    File,
+    Tree,
+}
+
+impl From<Step> for Unit {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::File => Self::File,
+            Step::Tree => Self::Tree,
+        }
+    }
 }
 
 impl From<Demand> for Sandbox {

@@ -21,6 +21,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How long the client is waited for.
     pub patience: Patience,
+    /// How the conversation goes.
+    pub manners: Manners,
 }
 
 /// Who the request is for.
@@ -74,6 +76,15 @@ pub enum Leave {
     Withheld,
 }
 
+/// What a sink says, and when.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Manners {
+    /// Whether records are acknowledged ahead.
+    pub pipeline: Pipeline,
+    /// What it means that a mode or times cannot be set.
+    pub metadata: Metadata,
+}
+
 /// How long the client is waited for, in seconds; none for ever.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Patience {
@@ -94,6 +105,8 @@ pub struct Storage {
     pub replacement: Replacement,
     /// What is made durable before it is acknowledged.
     pub sync: Sync,
+    /// What gets its name in one step.
+    pub unit: Unit,
 }
 
 /// How a file takes the place of another: `--atomic`.
@@ -108,6 +121,28 @@ pub enum Replacement {
     Off,
 }
 
+/// What gets its name in one step: `--commit`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Unit {
+    /// Each file, as soon as it is whole.
+    #[default]
+    File,
+    /// A directory with all that is in it, in the place of what was there.
+    Tree,
+}
+
+/// What it means that a mode or times cannot be set: `--metadata`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Metadata {
+    /// Nothing.
+    Ignore,
+    /// The client is told, and the exit status is 1; the file stays. As OpenSSH.
+    #[default]
+    Strict,
+    /// It is logged.
+    Warn,
+}
+
 /// What is made durable before it is acknowledged: `--sync`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Sync {
@@ -118,6 +153,18 @@ pub enum Sync {
     File,
     /// Everything, once, before the exit status.
     Session,
+}
+
+/// Whether records are acknowledged before they come: `--pipeline`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Pipeline {
+    /// What is certain to be asked, to clients that turn out to read byte by byte.
+    Auto,
+    /// Nothing.
+    #[default]
+    Off,
+    /// A window of replies: clients are known to wait for the exit status.
+    On,
 }
 
 /// Whether the kernel enforces the confinement too: `--sandbox`.
@@ -178,14 +225,16 @@ impl fmt::Display for Denied {
 /// It may not do it at all.
 pub fn decide(config: &Config, account: &Account, request: &Request) -> Result<Grant, Denied> {
     let Config { root, rights, storage, sandbox, .. } = config;
-    match request {
+    let rights = match request {
         Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
         Request::Store(_) if rights.storing == Leave::Withheld => return Err(Denied::Storing),
-        Request::Fetch(_) | Request::Store(_) => {}
-    }
+        // A source stores nothing, whatever else the account may do.
+        Request::Fetch(_) => Rights { storing: Leave::Withheld, ..*rights },
+        Request::Store(_) => *rights,
+    };
     let root = root.as_deref().map(|root| expand(root, account)).transpose()?;
     let home = account.home.as_ref().map(PathBuf::from);
-    Ok(Grant { root, home, rights: *rights, storage: *storage, sandbox: *sandbox })
+    Ok(Grant { root, home, rights, storage: *storage, sandbox: *sandbox })
 }
 
 /// Replaces `%u`, `%U`, `%h` and `%%`, as sshd does in ChrootDirectory.

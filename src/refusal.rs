@@ -19,16 +19,29 @@ pub struct Refusal {
 /// Why an entry was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Cause {
+    /// It was copied, but not this of its attributes.
+    Attribute(&'static str, Errno),
     /// The name holds characters that could deceive a terminal or a log.
     DeceptiveName,
     /// The file was cut or could not be read while it was sent; zeros were sent instead.
     EndedEarly,
     /// The system refused.
     Errno(Errno),
+    /// So many entries of a tree that is to be put in its place as a whole were refused.
+    Incomplete(u64),
     /// A newline in a directory's name cannot be sent.
     Newline,
+    /// There is no room for the claimed size.
+    NoSpace {
+        /// Bytes that the client wants to send.
+        size: u64,
+        /// Bytes that are free for this account.
+        free: u64,
+    },
     /// A fifo, a socket, a device; or a directory where a file was asked for.
     NotRegular,
+    /// The directory that it would be in was refused.
+    Orphaned,
     /// The path leads outside the root.
     Outside(Errno),
     /// The name would give access, or be run.
@@ -72,18 +85,37 @@ impl From<io::Error> for Cause {
 impl Cause {
     /// Takes the system's word for it.
     pub fn from_io(error: &io::Error) -> Self {
-        Self::Errno(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        Self::Errno(errno(error))
     }
+
+    /// Says that the mode could not be set.
+    pub fn mode(errno: Errno) -> Self {
+        Self::Attribute("mode", errno)
+    }
+
+    /// Says that the times could not be set.
+    pub fn times(errno: Errno) -> Self {
+        Self::Attribute("times", errno)
+    }
+}
+
+/// Returns the system's word for an error.
+pub fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Attribute(what, errno) => write!(f, "set {what}: {}", errno.desc()),
             Self::DeceptiveName => f.write_str("control characters in the name are not allowed"),
             Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
             Self::Errno(errno) => f.write_str(errno.desc()),
+            Self::Incomplete(refused) => write!(f, "not stored: {refused} entries in it were refused"),
             Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
+            Self::NoSpace { size, free } => write!(f, "{} needed, {} free", Size(*size), Size(*free)),
             Self::NotRegular => f.write_str("not a regular file"),
+            Self::Orphaned => f.write_str("not stored: its directory was refused"),
             // An outside file and an absent one must look the same from outside (CVE-2023-35887).
             Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
             Self::Protected => f.write_str("start-up and access files of the account are not replaced here"),
@@ -153,6 +185,11 @@ impl Trail {
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Returns the bytes as printable ASCII.
+    pub fn escaped(&self) -> impl fmt::Display {
+        self.0.escape_ascii()
     }
 }
 

@@ -1,11 +1,13 @@
 //! `scp -t`: records in, files out; one record, one answer.
 
 use crate::abort::Abort;
+use crate::ahead::{Ahead, Say, Slot, Verdict};
 use crate::attr::{Mode, Times};
 use crate::audit::{self, Event};
 use crate::channel::Channel;
-use crate::jail::{Arrival, Dir, Insists, Jail, Place, Upload};
+use crate::jail::{Arrival, Dir, Insists, Jail, Place, Staging, Upload};
 use crate::name::{ClientPath, FileName};
+use crate::policy::{Manners, Metadata, Unit};
 use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
@@ -17,55 +19,120 @@ const DEPTH: usize = 256;
 ///
 /// # Errors
 /// The session ends early; what was stored before stays.
-pub fn run(store: &Store, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
+pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) -> Result<Tally, Abort> {
     let mut sink = Sink::open(store, jail)?;
-    let mut tally = Tally::default();
-    channel.answer(&Ok(()))?;
+    let mut answers = Answers {
+        channel,
+        ahead: Ahead::new(manners.pipeline),
+        metadata: manners.metadata,
+        tally: Tally::default(),
+    };
+    answers.channel.say(&Say::Yes(1))?;
     loop {
-        let Some(record) = channel.next_record()? else {
-            return if sink.is_at_rest() { Ok(tally) } else { Err(Violation::CutShort.into()) };
+        let Some(record) = answers.channel.next_record()? else {
+            return if sink.is_at_rest() { Ok(answers.finish()) } else { Err(Violation::CutShort.into()) };
         };
         audit::show_client(store.chatter, "Sink", &record);
-        let outcome = match record {
+        let depth = sink.levels.len();
+        match record {
             Record::Complaint(text) => {
                 audit::record(&Event::Complained(&text));
-                tally.count_refused();
-                continue;
+                answers.tally.count_refused();
             }
             Record::GivenUp(_) => return Err(Abort::GivenUp),
-            Record::Times(times) => sink.expect(times),
-            Record::Directory { mode, name } => sink.enter(mode, &name)?,
-            Record::End if sink.is_outermost() => {
-                // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
-                sink.refuse_pending_times()?;
-                channel.answer(&Ok(()))?;
-                return Ok(tally);
+            Record::Times(times) => {
+                sink.times = Some(times);
+                answers.give(Slot::Times, depth, Ok(()))?;
             }
-            Record::End => sink.leave()?,
+            Record::Directory { mode, name } => {
+                let entered = sink.enter(mode, &name, answers.tally.refused)?;
+                match answers.give(Slot::Directory, depth, entered)? {
+                    Verdict::Accepted => answers.tally.count_copied(),
+                    Verdict::Overruled => sink.levels.push(Level::Refused),
+                    Verdict::Refused => {}
+                }
+            }
+            Record::End => {
+                sink.refuse_pending_times()?;
+                let left = sink.leave(answers.tally.refused);
+                answers.give(Slot::End, depth, left)?;
+                if depth == 0 {
+                    // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
+                    return Ok(answers.finish());
+                }
+            }
             Record::File { mode, size, name } => {
                 let times = sink.times.take();
-                match sink.begin(name.as_ref(), size)? {
-                    Err(refusal) => Err(refusal),
-                    Ok(upload) => {
-                        channel.answer(&Ok(()))?;
-                        let received = channel.receive(size, upload.file())?;
-                        finish(upload, received, size, mode, store.keep, times.as_ref())
-                    }
+                let begun = sink.begin(name.as_ref(), size)?;
+                let (upload, refusal) = match begun {
+                    Ok(upload) => (Some(upload), Ok(())),
+                    Err(refusal) => (None, Err(refusal)),
+                };
+                if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
+                    continue;
                 }
-                .inspect(|()| tally.count_copied())
+                let received = answers.channel.receive(size, upload.as_ref().map(Upload::file))?;
+                // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
+                let stored = upload.map_or(Ok(()), |upload| {
+                    finish(upload, received, size, mode, store.keep, times.as_ref())
+                        .inspect(|()| answers.tally.count_copied())
+                });
+                answers.give(Slot::Contents, depth, stored)?;
             }
-        };
+        }
+    }
+}
+
+/// The only place that answers: one record, one outcome, one answer.
+struct Answers<'c> {
+    channel: &'c mut Channel,
+    ahead: Ahead,
+    metadata: Metadata,
+    tally: Tally,
+}
+
+impl Answers<'_> {
+    /// Answers what has come, `depth` directories being open before it, and says how the client will go on.
+    fn give(&mut self, slot: Slot, depth: usize, outcome: Result<(), Refusal>) -> Result<Verdict, Abort> {
+        if let Some(doubt) = self.ahead.doubt(slot, depth) {
+            let followed = self.channel.is_followed(doubt)?;
+            self.ahead.learn(followed, doubt);
+        }
+        let outcome = self.judge(outcome);
         if let Err(refusal) = &outcome {
             audit::record(&Event::Refused(refusal));
-            tally.count_refused();
+            self.tally.count_refused();
         }
-        channel.answer(&outcome)?;
+        let (say, verdict) = self.ahead.settle(slot, depth, outcome)?;
+        self.channel.say(&say)?;
+        Ok(verdict)
+    }
+
+    /// Decides what it means that something was stored without its mode or its times.
+    fn judge(&self, outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+        match (self.metadata, outcome) {
+            (Metadata::Warn, Err(refusal @ Refusal { why: Cause::Attribute(..), .. })) => {
+                audit::record(&Event::Unset(&refusal));
+                Ok(())
+            }
+            (Metadata::Ignore, Err(Refusal { why: Cause::Attribute(..), .. })) => Ok(()),
+            (_, outcome) => outcome,
+        }
+    }
+
+    /// Ends the session. What could not be told on the wire any more is told on the client's screen.
+    fn finish(mut self) -> Tally {
+        if let Some((refusal, more)) = self.ahead.untold() {
+            audit::tell_screen(&refusal, more);
+        }
+        self.tally
     }
 }
 
 /// Where we are in the client's tree.
 struct Sink<'j> {
     store: &'j Store,
+    unit: Unit,
     /// What the request's path leads to. That it leads nowhere is the answer to each record, not to the request:
     /// pscp takes a server that leaves before it has sent anything for a broken one.
     target: Result<Place<'j>, Refusal>,
@@ -75,11 +142,19 @@ struct Sink<'j> {
 }
 
 /// A directory that the client has opened.
-struct Level<'j> {
-    dir: Dir<'j>,
-    arrival: Arrival,
-    mode: Mode,
-    times: Option<Times>,
+enum Level<'j> {
+    /// It is there.
+    Open {
+        dir: Dir<'j>,
+        arrival: Arrival,
+        mode: Mode,
+        keep: Keep,
+        times: Option<Times>,
+        /// Where it is put in its place as a whole: that, and how many entries had been refused before.
+        staging: Option<Box<(Staging<'j>, u64)>>,
+    },
+    /// It was refused when it had been acknowledged already; what the client sends into it is drained.
+    Refused,
 }
 
 impl<'j> Sink<'j> {
@@ -93,21 +168,12 @@ impl<'j> Sink<'j> {
                 Err(refusal) => return Err(Abort::Refused(refusal.clone())),
             }
         }
-        Ok(Self { store, target, levels: Vec::new(), times: None })
-    }
-
-    fn is_outermost(&self) -> bool {
-        self.levels.is_empty()
+        Ok(Self { store, unit: jail.unit(), target, levels: Vec::new(), times: None })
     }
 
     /// Tells whether the stream may end here.
     fn is_at_rest(&self) -> bool {
         self.levels.is_empty() && self.times.is_none()
-    }
-
-    fn expect(&mut self, times: Times) -> Result<(), Refusal> {
-        self.times = Some(times);
-        Ok(())
     }
 
     fn refuse_pending_times(&self) -> Result<(), Abort> {
@@ -120,13 +186,16 @@ impl<'j> Sink<'j> {
         name: Option<&FileName>,
     ) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
         let dir = match (self.levels.last(), &self.target) {
-            (Some(level), _) => &level.dir,
+            (Some(Level::Open { dir, .. }), _) => dir,
+            (Some(Level::Refused), _) => {
+                return Ok(Err(orphan(name.ok_or_else(|| Violation::BadName(Vec::new()))?)));
+            }
             (None, Ok(Place::Directory(dir))) => dir,
             // The target has a name of its own; the record's is not used.
             (None, Ok(Place::Name { dir, name, spelling })) => return Ok(Ok((dir, name.clone(), *spelling))),
             (None, Err(refusal)) => return Ok(Err(refusal.clone())),
         };
-        let name = name.ok_or(Violation::BadName)?;
+        let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
         Ok(Ok((dir, name.clone(), Insists::No)))
     }
 
@@ -137,7 +206,7 @@ impl<'j> Sink<'j> {
         }))
     }
 
-    fn enter(&mut self, mode: Mode, name: &FileName) -> Result<Result<(), Refusal>, Abort> {
+    fn enter(&mut self, mode: Mode, name: &FileName, refused: u64) -> Result<Result<(), Refusal>, Abort> {
         if self.store.depth == Depth::Flat {
             return Err(Violation::DirectoryWithoutRecursion.into());
         }
@@ -146,22 +215,42 @@ impl<'j> Sink<'j> {
             Ok((dir, name, _)) if self.levels.len() >= DEPTH => {
                 Err(Refusal::new(&dir.trail(&name), Cause::TooDeep))
             }
-            Ok((dir, name, _)) => dir.make_dir(&name),
+            Ok((dir, name, _)) if self.levels.is_empty() && self.unit == Unit::Tree => dir
+                .stage(&name)
+                .map(|(dir, staging)| (dir, Arrival::Made, Some(Box::new((staging, refused))))),
+            Ok((dir, name, _)) => dir.make_dir(&name).map(|(dir, arrival)| (dir, arrival, None)),
             Err(refusal) => Err(refusal),
         };
-        Ok(made.map(|(dir, arrival)| {
+        Ok(made.map(|(dir, arrival, staging)| {
             if arrival == Arrival::Found && self.store.keep == Keep::Attributes {
                 dir.open_up();
             }
             audit::record(&Event::Entered(dir.own_trail(), arrival));
-            self.levels.push(Level { dir, arrival, mode, times });
+            let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
+            let (mode, keep) = match (self.store.keep, old_mode) {
+                // The tree takes over from a directory whose mode is left alone.
+                (Keep::Contents, Some(old)) => (old, Keep::Attributes),
+                (keep, _) => (mode, keep),
+            };
+            self.levels.push(Level::Open { dir, arrival, mode, keep, times, staging });
         }))
     }
 
-    fn leave(&mut self) -> Result<Result<(), Refusal>, Abort> {
-        self.refuse_pending_times()?;
-        let keep = self.store.keep;
-        Ok(self.levels.pop().map_or(Ok(()), |level| level.finish(keep)))
+    /// Leaves the innermost directory, `refused` entries having been refused so far; outside of all there is nothing to
+    /// leave.
+    fn leave(&mut self, refused: u64) -> Result<(), Refusal> {
+        let Some(level) = self.levels.pop() else { return Ok(()) };
+        level.finish()?;
+        match level {
+            Level::Open { dir, staging: Some(staged), .. } => {
+                let (staging, before) = *staged;
+                match refused.saturating_sub(before) {
+                    0 => staging.commit(),
+                    some => Err(Refusal::new(dir.own_trail(), Cause::Incomplete(some))),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -170,14 +259,19 @@ impl Drop for Sink<'_> {
     fn drop(&mut self) {
         while let Some(level) = self.levels.pop() {
             // The session has ended; there is no record left that this could be the answer to.
-            let _ = level.finish(self.store.keep);
+            let _ = level.finish();
         }
     }
 }
 
 impl Level<'_> {
-    fn finish(&self, keep: Keep) -> Result<(), Refusal> {
-        self.dir.finish(self.arrival, self.mode, keep, self.times.as_ref())
+    fn finish(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Open { dir, arrival, mode, keep, times, .. } => {
+                dir.finish(*arrival, *mode, *keep, times.as_ref())
+            }
+            Self::Refused => Ok(()),
+        }
     }
 }
 
@@ -196,6 +290,11 @@ fn finish(
     upload.commit(mode, keep, times)?;
     audit::record(&Event::Stored { what: &trail, bytes: size, replaced });
     Ok(())
+}
+
+/// Refuses what comes into a directory that was refused.
+fn orphan(name: &FileName) -> Refusal {
+    Refusal { what: name.as_bytes().to_vec(), why: Cause::Orphaned }
 }
 
 /// `scp -t` has exactly one target, also when it is a pattern.

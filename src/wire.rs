@@ -76,12 +76,12 @@ pub enum Reply {
 }
 
 /// A line that is no record: there is no staying in step after it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Violation {
     /// The mode is not 1 to 12 octal digits.
     BadMode,
-    /// The name is empty, `.`, `..` or has a slash: it means another place than an entry of this directory.
-    BadName,
+    /// This name is empty, `.`, `..` or has a slash: it means another place than an entry of this directory.
+    BadName(Vec<u8>),
     /// The size is not a number, or over 2^63-1.
     BadSize,
     /// The times are not four numbers, or the microseconds are over 999,999.
@@ -175,14 +175,17 @@ fn parse_file(rest: &[u8]) -> Result<Record, Violation> {
     let (mode, size, name) = parse_entry(rest)?;
     let name = match name {
         b"" => None,
-        _ => Some(FileName::new(name).ok_or(Violation::BadName)?),
+        _ => Some(FileName::new(name).ok_or_else(|| Violation::BadName(name.to_vec()))?),
     };
     Ok(Record::File { mode, size, name })
 }
 
 fn parse_directory(rest: &[u8]) -> Result<Record, Violation> {
     let (mode, _, name) = parse_entry(rest)?;
-    Ok(Record::Directory { mode, name: FileName::new(name).ok_or(Violation::BadName)? })
+    Ok(Record::Directory {
+        mode,
+        name: FileName::new(name).ok_or_else(|| Violation::BadName(name.to_vec()))?,
+    })
 }
 
 /// Reads `mode size name`, parted by single blanks; all that follows the second one is the name.
@@ -333,17 +336,17 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // WinSCP knows from exactly these two beginnings that the server has gone.
-            Self::BadName => f.write_str("error: unexpected filename: "),
+            Self::BadName(name) => write!(f, "error: unexpected filename: {}", escape(name)),
             other => write!(f, "protocol error: {}", other.fault()),
         }
     }
 }
 
 impl Violation {
-    fn fault(self) -> String {
+    fn fault(&self) -> String {
         match self {
             Self::BadMode => "bad mode".into(),
-            Self::BadName => "bad name".into(),
+            Self::BadName(_) => "bad name".into(),
             Self::BadSize => "bad size".into(),
             Self::BadTimes => "bad times".into(),
             Self::CutShort => "the connection ended in the middle".into(),
@@ -353,7 +356,7 @@ impl Violation {
             Self::NoStatus => "no status after the contents".into(),
             Self::Nul => "a NUL in a line".into(),
             Self::TimesOfNothing => "times of nothing".into(),
-            Self::UnknownRecord(byte) => format!("unknown record '{}'", [byte].escape_ascii()),
+            Self::UnknownRecord(byte) => format!("unknown record '{}'", byte.escape_ascii()),
         }
     }
 }
@@ -434,7 +437,7 @@ mod tests {
     fn a_name_is_one_component_taken_byte_by_byte() {
         for name in ["../x", "/etc/x", "a/b", ".", "..", "/", "x/"] {
             let line = format!("C0644 2 {name}");
-            assert_eq!(Record::parse(line.as_bytes()), Err(Violation::BadName), "{line}");
+            assert_eq!(Record::parse(line.as_bytes()), Err(Violation::BadName(name.into())), "{line}");
         }
         for name in [&b"..."[..], b" a", b"-rf", b"a b ", b"\\^J", b"C:\\x", b"\xff\xfe", b"%s%n", b"x\r"] {
             let line = [b"C0644 2 ", name].concat();
@@ -447,8 +450,9 @@ mod tests {
     fn an_empty_name_is_told_from_a_wrong_one_for_files_and_is_wrong_for_directories() {
         let unnamed = Record::File { mode: Mode::new(0o644), size: 2, name: None };
         assert_eq!(Record::parse(b"C0644 2 "), Ok(unnamed));
-        for line in ["D0755 0 ", "D0777 0 .", "D0777 0 .."] {
-            assert_eq!(Record::parse(line.as_bytes()), Err(Violation::BadName), "{line}");
+        for name in ["", ".", ".."] {
+            let line = format!("D0777 0 {name}");
+            assert_eq!(Record::parse(line.as_bytes()), Err(Violation::BadName(name.into())), "{line}");
         }
     }
 

@@ -61,7 +61,8 @@ fn a_size_beyond_four_gibibytes_is_announced_and_its_sending_can_be_cut_short() 
     peer.says_ok().hears_record("C0644 4294967297 big").says_ok();
     peer.hears_exactly([0; 100_000]);
     if yard.openssh("dies of SIGPIPE when the client stops reading") {
-        return peer.stops_listening().hangs_up().sees_any_end();
+        peer.stops_listening().hangs_up().sees_any_end();
+        return;
     }
     peer.stops_listening().hangs_up().sees_exit(1);
 }
@@ -351,7 +352,8 @@ fn a_client_that_leaves_without_the_last_acknowledgement_leaves_nothing_behind()
     let mut peer = Peer::source(&yard, "", ["a"]);
     peer.says_ok().hears_record("C0644 1 a").says_ok().hears_exactly("1").hangs_up().hears_ok();
     if yard.openssh("takes the end for an error where libssh2 does not send the last acknowledgement") {
-        return drop(peer.sees_exit(1));
+        peer.sees_exit(1);
+        return;
     }
     peer.sees_exit(0);
 }
@@ -386,7 +388,8 @@ fn asked_for_nothing_the_source_sends_nothing() {
     let yard = Yard::new();
     let mut peer = Peer::source(&yard, "", NO_SOURCES);
     if yard.openssh("asked to send nothing, ends well and says nothing") {
-        return drop(peer.says_ok().sees_exit(0));
+        peer.says_ok().sees_exit(0);
+        return;
     }
     peer.hangs_up().hears_the_rest();
     peer.sees_stderr();
@@ -395,18 +398,25 @@ fn asked_for_nothing_the_source_sends_nothing() {
 
 // covers: security SQ-20, peers 133
 #[test]
-fn a_temporary_of_ours_is_neither_sent_nor_listed() {
+fn a_temporary_of_ours_is_not_listed() {
     let Some(yard) = Yard::confined() else { return };
-    let name = ".scp-0123456789abcdef";
-    yard.dir("d").file(format!("d/{name}"), "half").file("d/a", "1");
-    let path = format!("d/{name}");
-    let mut peer = Peer::source(&yard, "-r", [path.as_str(), "d"]);
-    peer.says_ok().hears_that(&format!("{path}: No such file or directory"));
-    peer.hears_record("D0755 0 d")
-        .says_ok()
-        .hears_file("C0644 1 a", "1")
-        .hears_record("E")
-        .says_ok()
-        .sees_exit(1);
-    std::fs::remove_file(yard.path(path)).unwrap();
+    let name = "d/.scp-0123456789abcdef";
+    yard.dir("d").file(name, "half").file("d/a", "1");
+    let mut peer = Peer::source(&yard, "-r", ["d"]);
+    peer.says_ok().hears_record("D0755 0 d").says_ok().hears_file("C0644 1 a", "1");
+    peer.hears_record("E").says_ok().sees_exit(0);
+    let mut peer = Peer::asks(&yard, "scp -f d/.scp*");
+    peer.says_ok().hears_that("d/.scp*: No such file or directory").sees_exit(1);
+    std::fs::remove_file(yard.path(name)).unwrap();
+}
+
+// covers: security SQ-20, security PT-25
+#[test]
+fn a_temporary_of_ours_is_not_sent_to_one_who_knows_its_name() {
+    let Some(yard) = Yard::confined() else { return };
+    let name = "d/.scp-0123456789abcdef";
+    yard.dir("d").file(name, "half");
+    let mut peer = Peer::source(&yard, "", [name]);
+    peer.says_ok().hears_that(&format!("{name}: No such file or directory")).sees_exit(1);
+    std::fs::remove_file(yard.path(name)).unwrap();
 }

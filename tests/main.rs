@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     unreachable_pub,
     reason = "tests work on paths, and stop where something is not as it should be"
@@ -25,21 +26,67 @@ mod yard;
 
 // -- the scenarios --
 
-/// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`; and the environment around it.
+/// What clients send, byte for byte: those that cannot be run in a test are played here.
+mod clients_replayed;
+/// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.
 mod command_line;
+/// A directory that is put in its place in one step.
+mod commit_tree;
+/// How long a client is waited for.
+mod deadlines;
 /// Records that are wrong in their form or in their place.
 mod disorder;
+/// What the manual and the README promise.
+mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// What a session inherits: variables, streams, signals, and a root that may not be there.
+mod environment;
 /// The root: what leads out of it, and special files in it.
 mod escape;
+/// The program's rooms and what each may know: imports go down, never up, never in a circle.
+mod floors;
 /// Patterns, braces and `~` in the client's command line, which no shell has seen.
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.
+mod meanwhile;
+/// Memory is flat: it does not grow with the number of files, nor with a size that somebody claims.
+mod memory;
 /// Permission bits and times: what is kept, what is never set.
 mod modes_and_times;
+/// Roots that need mounts of their own: the account's home in the root, other file systems in it.
+mod mounts;
+/// Defects of ours, injected.
+mod panics;
+/// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
+mod pipeline_model;
+/// What the administrator withholds, and options of the administrator's that change how files are stored.
+mod policy;
 /// Directories and what is in them, both ways.
 mod trees;
 /// `scp -t`: single files.
 mod upload;
+
+// -- the proof of the confinement --
+
+/// What is planted in a root, and the paths that are asked for.
+mod attacks;
+/// How the program is started for the proof: its lookup faked, layers on or off, as whom.
+mod cell;
+/// The attacks on paths, in every cell.
+mod confinement;
+/// Somebody exchanges directories and files for links outside, meanwhile.
+mod races;
+/// The attackers of the races, and their score.
+mod swaps;
+/// What the program asks of the kernel, as strace sees it.
+mod traces;
+
+// -- real programs --
+
+/// Every client that can be had, through a real sshd.
+mod interop;
+/// A real sshd and the stock client.
+mod sshd;

@@ -6,13 +6,15 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::pipe2;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, pipe2};
 
 use crate::server::Packets;
 
@@ -76,6 +78,15 @@ impl Peer {
         self
     }
 
+    /// Sends bytes, as many as are taken, while nothing is heard: what is said meanwhile waits in the pipe.
+    #[track_caller]
+    pub fn says_without_listening(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let ears = self.ears.take();
+        self.says(bytes);
+        self.ears = ears;
+        self
+    }
+
     /// Sends bytes in pieces of `size`; see `Server::who_reads_piecemeal`.
     #[track_caller]
     pub fn says_in_pieces(&mut self, bytes: impl AsRef<[u8]>, size: usize) -> &mut Self {
@@ -102,6 +113,15 @@ impl Peer {
     pub fn stops_listening(&mut self) -> &mut Self {
         self.note("stops listening", b"");
         self.ears = None;
+        self.unheard.clear();
+        self.pieces.clear();
+        self
+    }
+
+    /// Sends the program a signal.
+    pub fn signals(&mut self, signal: Signal) -> &mut Self {
+        self.note("signals", signal.as_str().as_bytes());
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("the child is there, or not waited for");
         self
     }
 
@@ -225,6 +245,12 @@ impl Peer {
         self
     }
 
+    /// Hears so many bytes, whatever they are.
+    #[track_caller]
+    pub fn hears_count(&mut self, count: usize) -> Vec<u8> {
+        self.hears(count, "so many bytes")
+    }
+
     /// Hears everything until the program closes its stdout.
     #[track_caller]
     pub fn hears_the_rest(&mut self) -> Vec<u8> {
@@ -293,6 +319,12 @@ impl Peer {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Returns what the program has open right now.
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the program runs");
+        entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect()
     }
 
     #[track_caller]

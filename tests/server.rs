@@ -43,6 +43,7 @@ pub struct Server<'y> {
     preparation: Option<(String, &'static str)>,
     name: Option<&'static str>,
     rootless: bool,
+    mounts: bool,
     pub(crate) packets: Packets,
 }
 
@@ -63,6 +64,7 @@ impl<'y> Server<'y> {
             preparation: None,
             name: None,
             rootless: false,
+            mounts: false,
             packets: Packets::default(),
         }
     }
@@ -88,6 +90,13 @@ impl<'y> Server<'y> {
     /// Starts after a command of the shell.
     pub fn after(mut self, command: &str) -> Self {
         self.preparation = Some((command.to_owned(), ""));
+        self
+    }
+
+    /// Starts in a mount namespace of its own, in which a shell has mounted something.
+    pub fn with_mounts(mut self, command: &str) -> Self {
+        self.preparation = Some((format!("set -e; {command}"), ""));
+        self.mounts = true;
         self
     }
 
@@ -205,7 +214,10 @@ impl<'y> Server<'y> {
         let mut command = match &self.preparation {
             None => Command::new(program),
             Some((first, redirections)) => {
-                let mut command = Command::new("/bin/sh");
+                let mut command = Command::new(if self.mounts { "/usr/bin/unshare" } else { "/bin/sh" });
+                if self.mounts {
+                    command.args(["--mount", "/bin/sh"]);
+                }
                 let script = format!("{first}; exec \"$0\" \"$@\" {redirections}");
                 command.arg("-c").arg(script).arg(program);
                 command

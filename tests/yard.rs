@@ -310,7 +310,7 @@ impl Yard {
 impl Drop for Yard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("the yard is left at {}", self.home.display());
+            eprintln!("the yard is left at {}", self.home.display());
             return;
         }
         self.assert_outside_unchanged();
@@ -418,4 +418,23 @@ fn open_up(directory: &Path) {
 
 fn escape(name: &OsStr) -> String {
     name.as_bytes().escape_ascii().to_string()
+}
+
+#[test]
+fn the_canaries_do_tell_when_they_are_touched() {
+    for harm in ["write", "read", "make", "chmod", "remove"] {
+        let mut yard = Yard::new();
+        yard.assert_outside_unchanged();
+        match harm {
+            "write" => fs::write(yard.outside("secret"), "the secret\n").unwrap(),
+            "read" => drop(fs::read(yard.outside("d/inner")).unwrap()),
+            "make" => fs::write(yard.outside("empty/new"), "").unwrap(),
+            "chmod" => {
+                fs::set_permissions(yard.outside("d"), PermissionsExt::from_mode(0o700)).unwrap();
+            }
+            _ => fs::remove_file(yard.outside("d/inner")).unwrap(),
+        }
+        assert!(!yard.outside_is_unchanged(), "{harm}");
+        yard.gives_up_outside();
+    }
 }

@@ -6,8 +6,10 @@ mod pipes;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use crate::abort::Abort;
+use crate::ahead::Say;
 use crate::policy::Patience;
 use crate::refusal::{Cause, Refusal};
 use crate::signals::Signals;
@@ -72,24 +74,33 @@ impl Channel {
         }
     }
 
-    /// Answers a record, or contents: yes, or why not.
+    /// Tells whether more has come behind the last record, or does within `limit`.
+    ///
+    /// # Errors
+    /// A signal.
+    pub fn is_followed(&mut self, limit: Duration) -> Result<bool, Abort> {
+        Ok(self.start < self.end || self.pipes.has_input(limit)?)
+    }
+
+    /// Says what is due to a record, or to contents: yes, or why not.
     ///
     /// That the peer does not listen is no error: trilead, wagon and JSch close at once after their last byte, and
     /// what they sent is still to be stored.
     ///
     /// # Errors
     /// A signal.
-    pub fn answer(&mut self, outcome: &Result<(), Refusal>) -> Result<(), Abort> {
-        match self.answer_heard(outcome) {
+    pub fn say(&mut self, say: &Say) -> Result<(), Abort> {
+        let said = match say {
+            Say::Yes(0) => Ok(()),
+            Say::Yes(times) => self.write(&vec![0; *times]),
+            Say::No(refusal, 0) => self.complain(&Complaint::about(&refusal.what, &refusal.why)),
+            Say::No(Refusal { what, why }, more) => {
+                self.complain(&Complaint::about(what, &format_args!("{why} (and {more} more errors)")))
+            }
+        };
+        match said {
             Err(Abort::Lost) => Ok(()),
             other => other,
-        }
-    }
-
-    fn answer_heard(&mut self, outcome: &Result<(), Refusal>) -> Result<(), Abort> {
-        match outcome {
-            Ok(()) => self.write(&[0]),
-            Err(refusal) => self.complain(&Complaint::about(&refusal.what, &refusal.why)),
         }
     }
 
@@ -128,14 +139,14 @@ impl Channel {
         Ok(Reply::parse(byte, &text))
     }
 
-    /// Takes `size` bytes of contents into `file`, and the sender's word on them.
+    /// Takes `size` bytes of contents into `file`, or nowhere, and the sender's word on them.
     ///
     /// All of them are taken whatever happens to the file, so that both sides stay in step. The end of the stream
     /// instead of the sender's last byte means that all is well: libssh2 (curl, PHP) never sends it.
     ///
     /// # Errors
     /// Outer: the session ends. Inner: the contents are not all in the file, or not all that the sender has.
-    pub fn receive(&mut self, size: u64, file: &File) -> Result<Result<(), Cause>, Abort> {
+    pub fn receive(&mut self, size: u64, file: Option<&File>) -> Result<Result<(), Cause>, Abort> {
         if size > to_u64(self.buffer.len()) {
             self.expect_much();
         }
@@ -162,13 +173,18 @@ impl Channel {
     }
 
     /// Takes some of the `left` bytes through our buffer, at least one. What the file does not take is dropped.
-    fn copy_in(&mut self, left: u64, mut file: &File, written: &mut Result<(), Cause>) -> Result<u64, Abort> {
+    fn copy_in(
+        &mut self,
+        left: u64,
+        file: Option<&File>,
+        written: &mut Result<(), Cause>,
+    ) -> Result<u64, Abort> {
         if self.start == self.end && self.fill()? == 0 {
             return Err(Violation::CutShort.into());
         }
         let ready = self.buffer.get(self.start..self.end).unwrap_or_default();
         let length = to_usize(left).min(ready.len());
-        if written.is_ok() {
+        if let (Ok(()), Some(mut file)) = (&written, file) {
             *written = file.write_all(ready.get(..length).unwrap_or_default()).map_err(Cause::from);
         }
         self.start = self.start.saturating_add(length);
@@ -203,7 +219,10 @@ impl Channel {
         let poured = self.pour(size, file, &mut block);
         self.block = block;
         let outcome = poured?.map_err(refuse);
-        self.answer_heard(&outcome)?;
+        match &outcome {
+            Ok(()) => self.write(&[0])?,
+            Err(refusal) => self.complain(&Complaint::about(&refusal.what, &refusal.why))?,
+        }
         Ok(outcome)
     }
 

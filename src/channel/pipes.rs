@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use super::clock::Clock;
@@ -70,9 +71,20 @@ impl Pipes {
             match unistd::read(&self.input, buffer) {
                 Ok(length) => return Ok(length),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
-                // A pipe has no read errors; a socket or a terminal that is gone has: ECONNRESET, EIO.
+                // A socket whose other end was closed with replies unread: the end all the same.
+                Err(Errno::ECONNRESET) => return Ok(0),
                 Err(_) => return Err(Abort::Lost),
             }
+        }
+    }
+
+    /// Tells whether input is there, or comes within `limit`; the end of the stream counts as input.
+    pub(super) fn has_input(&self, limit: Duration) -> Result<bool, Abort> {
+        let mut fds = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(_) => Err(Abort::Stopped),
         }
     }
 
@@ -121,6 +133,8 @@ impl Pipes {
 
     /// Waits until the descriptor is ready, or a signal asks us to stop.
     fn wait(&self, fd: BorrowedFd<'_>, ready: PollFlags) -> Result<(), Abort> {
+        #[cfg(feature = "injected-panic")]
+        inject_panic();
         let Some(interruption) = &self.interruption else { return Ok(()) };
         let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
         loop {
@@ -143,5 +157,17 @@ fn enlarge(fd: &OwnedFd) -> Splices {
         // EPERM, EBUSY: it is a pipe all the same.
         Ok(_) | Err(Errno::EPERM | Errno::EBUSY) => Splices::Yes,
         Err(_) => Splices::No,
+    }
+}
+
+/// For one test only: panics when the wire is used for the nth time, n being in the environment.
+#[cfg(feature = "injected-panic")]
+#[expect(clippy::panic, reason = "it is what the test is about")]
+fn inject_panic() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static USES: AtomicU64 = AtomicU64::new(1);
+    let wanted = std::env::var("SCP_SERVER_PANIC").ok().and_then(|number| number.parse().ok());
+    if wanted == Some(USES.fetch_add(1, Ordering::Relaxed)) {
+        panic!("injected");
     }
 }

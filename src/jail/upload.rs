@@ -1,9 +1,7 @@
 //! A file that has no name until it is committed.
 
-use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,20 +9,24 @@ use filetime::set_file_handle_times;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
-    AccessFlags, UnlinkatFlags, faccessat, fdatasync, fsync, ftruncate, geteuid, linkat, unlinkat,
+    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
+    unlinkat,
 };
 
 use super::Jail;
-use super::dir::{Dir, kind, look_at};
+use super::dir::Dir;
+use super::lookup::{kind, look_at};
+use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Leave, Replacement, Sync};
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
-/// How often a random name is tried that turns out to be taken.
-const TRIES: usize = 16;
+/// Bytes from which on it is worth asking whether there is room for them: for less, the answer costs as much as trying.
+const LARGE: u64 = 1024 * 1024;
 
 /// Links that an unconfined upload follows to the file that it replaces, as the kernel's own limit.
 const LINKS: usize = 40;
@@ -39,10 +41,17 @@ pub struct Upload<'d> {
     name: FileName,
     file: File,
     manner: Manner,
-    /// Permission bits of the file that is replaced.
-    old_mode: Option<Mode>,
+    /// What is replaced, if it is a file.
+    old: Option<Old>,
     size: u64,
     trail: Trail,
+}
+
+/// What a new file takes over from the one that it replaces.
+#[derive(Clone, Copy, Debug)]
+struct Old {
+    mode: Mode,
+    group: Gid,
 }
 
 /// The directory that the file will be in.
@@ -80,6 +89,7 @@ impl<'j> Dir<'j> {
         if let Some(limit) = self.jail.rights.file_size.filter(|&limit| size > limit) {
             return Err(Cause::TooLarge { size, limit });
         }
+        self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
         let plan = match &old {
             None => Plan::Rename,
@@ -87,17 +97,25 @@ impl<'j> Dir<'j> {
             Some(stat) => self.plan(stat, &home, &name)?,
         };
         let (file, manner) = match plan {
-            Plan::Rename => create(&home).map(|(file, name)| (file, Manner::Renamed(name)))?,
             Plan::InPlace => (open_in_place(&home, &name)?, Manner::InPlace),
-            Plan::RenameIfPossible => match create(&home) {
-                Ok((file, name)) => (file, Manner::Renamed(name)),
-                Err(Errno::EACCES | Errno::EPERM) => (open_in_place(&home, &name)?, Manner::InPlace),
-                Err(errno) => return Err(errno.into()),
-            },
+            Plan::Rename | Plan::RenameIfPossible => {
+                if size >= LARGE {
+                    check_space(home.fd(), size)?;
+                }
+                match temporary::create(home.fd()) {
+                    Ok(Temporary { file, name }) => (file, Manner::Renamed(name)),
+                    Err(Errno::EACCES | Errno::EPERM) if matches!(plan, Plan::RenameIfPossible) => {
+                        (open_in_place(&home, &name)?, Manner::InPlace)
+                    }
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
         };
-        let regular = old.filter(|stat| kind(stat) == SFlag::S_IFREG);
-        let old_mode = regular.map(|stat| Mode::new(stat.st_mode).only(Mode::PERMISSIONS));
-        Ok(Upload { jail: self.jail, home, name, file, manner, old_mode, size, trail: trail.clone() })
+        let old = old.filter(|stat| kind(stat) == SFlag::S_IFREG).map(|stat| Old {
+            mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
+            group: Gid::from_raw(stat.st_gid),
+        });
+        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone() })
     }
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
@@ -144,14 +162,15 @@ impl<'j> Dir<'j> {
             // OpenSSH opens the old file to write into it; a file that says no is not replaced behind its back.
             faccessat(home.fd(), name.as_os_str(), AccessFlags::W_OK, AtFlags::AT_EACCESS)?;
         }
+        if confined {
+            // Never into what is there: it may have, or be given in this moment, another name outside.
+            return Ok(Plan::Rename);
+        }
         let shared = old.st_nlink > 1;
         let foreign = old.st_uid != geteuid().as_raw();
         Ok(match self.jail.storage.replacement {
             Replacement::Always => Plan::Rename,
-            // Into a file that has other names, perhaps outside, nothing is written when confined.
-            Replacement::Off if confined && shared => Plan::Rename,
             Replacement::Off => Plan::InPlace,
-            Replacement::Auto if confined => Plan::Rename,
             Replacement::Auto if shared || foreign => Plan::InPlace,
             Replacement::Auto => Plan::RenameIfPossible,
         })
@@ -188,7 +207,7 @@ impl Upload<'_> {
 
     /// Tells whether another file gives way to this one.
     pub fn replaces(&self) -> bool {
-        self.old_mode.is_some()
+        self.old.is_some()
     }
 
     /// Gives the file its mode, its times and its name.
@@ -207,13 +226,15 @@ impl Upload<'_> {
         let moded = self.set_mode(mode, keep);
         let timed = match times {
             Some(times) => set_file_handle_times(&self.file, Some(times.accessed), Some(times.modified))
-                .map_err(Cause::from),
+                .map_err(|error| Cause::times(errno(&error))),
             None => Ok(()),
         };
         let sync = self.jail.storage.sync;
         if sync == Sync::File {
             fdatasync(&self.file)?;
         }
+        // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
+        close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
             match self.jail.rights.replacing {
                 Leave::Given => rename(self.home.fd(), temporary, &self.name)?,
@@ -237,15 +258,36 @@ impl Upload<'_> {
     }
 
     fn set_mode(&self, mode: Mode, keep: Keep) -> Result<(), Cause> {
-        let wanted = match (keep, self.old_mode, &self.manner) {
+        // Written into, the old file has kept its group and its bits.
+        let old = self.old.filter(|_| !matches!(self.manner, Manner::InPlace));
+        let regrouped = old.is_none_or(|old| self.take_group(old.group));
+        let wanted = match (keep, old, &self.manner) {
             (Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
-            // Written into, the old file has kept its bits.
             (Keep::Contents, _, Manner::InPlace) => return Ok(()),
-            (Keep::Contents, Some(old), _) => old,
+            (Keep::Contents, Some(old), _) if regrouped => old.mode,
+            // What the old group was allowed is not for the new one.
+            (Keep::Contents, Some(old), _) => old.mode.only(!0o070 | old.mode.bits() << 3),
             (Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
         };
-        Ok(fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits()))?)
+        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)
     }
+}
+
+impl Upload<'_> {
+    /// Gives the file the old one's group, if it is one of the account's.
+    fn take_group(&self, group: Gid) -> bool {
+        match fstat(&self.file) {
+            Ok(stat) if stat.st_gid == group.as_raw() => true,
+            _ => fchown(&self.file, None, Some(group)).is_ok(),
+        }
+    }
+}
+
+/// Refuses what there is certainly no room for.
+fn check_space(dir: &OwnedFd, size: u64) -> Result<(), Cause> {
+    let Ok(space) = fstatvfs(dir) else { return Ok(()) };
+    let free = space.blocks_available().saturating_mul(space.fragment_size());
+    if size > free { Err(Cause::NoSpace { size, free }) } else { Ok(()) }
 }
 
 impl Drop for Upload<'_> {
@@ -257,31 +299,14 @@ impl Drop for Upload<'_> {
     }
 }
 
-/// Makes a file under a temporary name, for our eyes only.
-///
-/// The name is not made from the final one, which may be 255 bytes long already.
-fn create(home: &Home<'_>) -> Result<(File, FileName), Errno> {
-    let flags = OFlag::O_WRONLY
-        | OFlag::O_CREAT
-        | OFlag::O_EXCL
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
-    for _ in 0..TRIES {
-        let Some(name) = temporary_name() else { continue };
-        match openat(home.fd(), name.as_os_str(), flags, stat::Mode::S_IRUSR | stat::Mode::S_IWUSR) {
-            Ok(fd) => return Ok((fd.into(), name)),
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Err(Errno::EEXIST)
-}
-
 /// Opens the old file to write into it: never truncated, so that it is the old one until the last byte has come.
-fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Errno> {
+fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(home.fd(), name.as_os_str(), flags, stat::Mode::empty()).map(File::from)
+    let file = File::from(openat(home.fd(), name.as_os_str(), flags, stat::Mode::empty())?);
+    match kind(&fstat(&file)?) {
+        SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
+        _ => Err(Cause::NotRegular),
+    }
 }
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
@@ -298,39 +323,5 @@ fn rename_to_free(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), E
             unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
         }
         renamed => renamed,
-    }
-}
-
-/// Makes up a name of the form `.scp-0123456789abcdef`. The standard library's hash keys come from the system's random
-/// numbers, and no two are the same in one process.
-fn temporary_name() -> Option<FileName> {
-    let random = RandomState::new().build_hasher().finish();
-    FileName::new(format!("{PREFIX}{random:016x}").as_bytes())
-}
-
-const PREFIX: &str = ".scp-";
-
-/// Tells whether a name is one that we make up. Names of exactly this form are ours alone.
-pub(super) fn is_temporary(name: &FileName) -> bool {
-    let digits = name.as_bytes().strip_prefix(PREFIX.as_bytes());
-    digits.is_some_and(|digits| {
-        digits.len() == 16 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_made_up_name_is_recognised_and_nothing_else_is() {
-        for _ in 0..100 {
-            assert!(is_temporary(&temporary_name().unwrap()));
-        }
-        for name in
-            [".scp-", ".scp-0123", ".scp-0123456789ABCDEF", ".scp-0123456789abcdef0", "scp-0123456789abcdef"]
-        {
-            assert!(!is_temporary(&FileName::new(name.as_bytes()).unwrap()), "{name}");
-        }
     }
 }

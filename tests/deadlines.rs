@@ -1,0 +1,111 @@
+//! How long a client is waited for. Nothing here measures time: it ends, or it does not.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::server::Server;
+use crate::yard::Yard;
+
+const A_WHILE: Duration = Duration::from_millis(300);
+
+fn patient<'y>(yard: &'y Yard, options: &str) -> Server<'y> {
+    options.split_whitespace().fold(Server::of(yard), Server::option)
+}
+
+// covers: security RES-05
+#[test]
+fn a_client_that_says_nothing_is_left() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("a", "1");
+    patient(&yard, "--idle-timeout 1").sink("", ".").hears_ok().sees_exit(1);
+    patient(&yard, "--idle-timeout 1").source("", ["a"]).sees_exit(1);
+    let mut peer = patient(&yard, "--idle-timeout 1").sink("-r", ".");
+    peer.hears_ok().says_record("D0755 0 d").hears_ok().stores("C0644 1 b", "1").sees_exit(1);
+    yard.holds(["a", "d/", "d/b"]);
+}
+
+// covers: security RES-04
+#[test]
+fn a_client_that_dribbles_a_line_is_left() {
+    let Some(yard) = Yard::confined() else { return };
+    let mut peer = patient(&yard, "--idle-timeout 1").sink("", ".");
+    peer.hears_ok();
+    for letter in b"C0644 3" {
+        peer.says([*letter]);
+        sleep(A_WHILE);
+    }
+    peer.sees_exit(1);
+    yard.holds([]);
+}
+
+// covers: security RES-04, security SQ-09
+#[test]
+fn contents_that_stall_or_dribble_are_let_go_of_and_the_old_file_stays() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("a", "old");
+    let mut peer = patient(&yard, "--stall-timeout 1").sink("", ".");
+    peer.hears_ok().says_record("C0644 100000 a").hears_ok();
+    for _ in 0..5 {
+        peer.says("x");
+        sleep(A_WHILE);
+    }
+    peer.sees_exit(1);
+    yard.holds(["a"]);
+    yard.has("a", "old");
+}
+
+// covers: security SQ-17
+#[test]
+fn a_client_that_never_reads_its_replies_is_left() {
+    let Some(yard) = Yard::confined() else { return };
+    let mut peer = patient(&yard, "--idle-timeout 1 --stall-timeout 1").sink("", ".");
+    peer.says_without_listening("T1 0 1 0\n".repeat(300_000)).hears_the_rest();
+    peer.sees_exit(1);
+}
+
+// covers: security SQ-17, security RES-04
+#[test]
+fn a_client_that_does_not_take_what_it_asked_for_is_left() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("a", vec![b'x'; 3_000_000]);
+    let mut peer = patient(&yard, "--stall-timeout 1").source("", ["a"]);
+    peer.says_ok().hears_record("C0644 3000000 a").says_without_listening("\0");
+    sleep(5 * A_WHILE);
+    let heard = peer.hears_the_rest();
+    peer.sees_exit(1);
+    assert!(heard.len() < 3_000_000, "it was all sent");
+}
+
+// covers: peers 134
+#[test]
+fn a_slow_client_that_moves_on_is_not_cut_off() {
+    let Some(yard) = Yard::confined() else { return };
+    let mut peer = patient(&yard, "--idle-timeout 1 --stall-timeout 1").sink("", ".");
+    peer.hears_ok().says_record("C0644 30000 a").hears_ok();
+    for _ in 0..6 {
+        sleep(A_WHILE);
+        peer.says([b'x'; 5000]);
+    }
+    peer.says_ok().hears_ok();
+    for name in ["b", "c", "d"] {
+        sleep(2 * A_WHILE);
+        peer.stores(format!("C0644 1 {name}"), "1");
+    }
+    peer.hangs_up().sees_exit(0);
+    yard.holds(["a", "b", "c", "d"]);
+}
+
+// covers: security RES-04
+#[test]
+fn a_session_has_an_end_if_the_administrator_says_so() {
+    let Some(yard) = Yard::confined() else { return };
+    let mut peer = patient(&yard, "--time-limit 1").sink("", ".");
+    peer.hears_ok();
+    for _ in 0..10 {
+        peer.says("C0644 1 a\n1\0");
+        sleep(A_WHILE / 2);
+    }
+    peer.hears_the_rest();
+    peer.sees_exit(1);
+    yard.has("a", "1");
+}
