@@ -5,7 +5,9 @@ use nix::unistd::geteuid;
 use scp_server::abort::Abort;
 use scp_server::channel::Channel;
 use scp_server::jail::Jail;
-use scp_server::policy::{Grant, Leave, Patience, Replacement, Rights, Sandbox, Storage, Sync};
+use scp_server::policy::{
+    Grant, Leave, Manners, Metadata, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync, Unit,
+};
 use scp_server::refusal::Tally;
 use scp_server::request::{self, Chatter, Depth, Keep, Request, Store, TargetKind};
 use scp_server::sink;
@@ -41,6 +43,7 @@ struct Session {
     store: Store,
     rights: Rights,
     storage: Storage,
+    manners: Manners,
     confined: bool,
     home: bool,
     spelled_root: bool,
@@ -66,6 +69,7 @@ struct Plan {
     home: bool,
     keep_old: bool,
     limit: Option<u16>,
+    /// Replacement, pipeline, what is committed, and metadata.
     replacement: u8,
     sync: bool,
     hears: Option<u16>,
@@ -242,6 +246,7 @@ impl Session {
             store,
             rights: Rights::default(),
             storage: Storage { umask: Some(UMASK), ..Storage::default() },
+            manners: Manners { pipeline: Pipeline::Off, ..Manners::default() },
             confined: true,
             home: false,
             spelled_root: false,
@@ -256,6 +261,9 @@ impl Session {
                 None if word == "host" => session.confined = false,
                 None if word == "new" => session.rights.replacing = Leave::Withheld,
                 None if word == "off" => session.storage.replacement = Replacement::Off,
+                None if word == "ahead" => session.manners.pipeline = Pipeline::On,
+                None if word == "auto" => session.manners.pipeline = Pipeline::Auto,
+                None if word == "tree" => session.storage.unit = Unit::Tree,
                 None if word == "sync" => session.storage.sync = Sync::File,
                 Some(("hears", bytes)) => session.hears = Some(bytes.parse::<u16>().ok()?.into()),
                 Some(("limit", bytes)) => session.rights.file_size = Some(bytes.parse().ok()?),
@@ -295,6 +303,19 @@ impl Session {
                 _ => Replacement::Off,
             },
             sync: if plan.sync { Sync::File } else { Sync::None },
+            unit: if plan.replacement / 9 % 2 == 1 { Unit::Tree } else { Unit::File },
+        };
+        let manners = Manners {
+            pipeline: match plan.replacement / 3 % 3 {
+                0 => Pipeline::Off,
+                1 => Pipeline::Auto,
+                _ => Pipeline::On,
+            },
+            metadata: match plan.replacement / 18 % 3 {
+                0 => Metadata::Strict,
+                1 => Metadata::Warn,
+                _ => Metadata::Ignore,
+            },
         };
         let rights = Rights {
             replacing: if plan.keep_old { Leave::Withheld } else { Leave::Given },
@@ -313,6 +334,7 @@ impl Session {
             },
             rights,
             storage,
+            manners,
             confined,
             home: plan.home,
             spelled_root: confined && matches!(plan.target, Target::Spelled(_)),
@@ -417,6 +439,12 @@ pub fn furnished(confined: bool, shares: bool, yard: &Yard) -> Tree {
     let ssh = tree.put(root, b".ssh", Node::directory(0o700));
     tree.put(ssh, b"authorized_keys", Node::file("key", 0o600));
     tree.put(root, b"keys", Node::link(".ssh"));
+    // What a session that was killed has left, and what only looks like it.
+    tree.put(root, STALE[0], Node::file("half", 0o600));
+    tree.put(root, STALE[1], Node::file("whole", 0o644));
+    let stale = tree.put(dir, STALE[2], Node::directory(0o700));
+    tree.put(stale, b"half", Node::file("half", 0o644));
+    tree.put(stale, b"away", Node::link("../../.ssh"));
     if confined {
         tree.put(dir, b"up", Node::link(".."));
         tree.put(root, b"up", Node::link(".."));
@@ -430,6 +458,9 @@ pub fn furnished(confined: bool, shares: bool, yard: &Yard) -> Tree {
     }
     tree
 }
+
+/// Names of files in transfer that are there from the beginning.
+const STALE: [&[u8]; 3] = [b".scp-00000000000000aa", b".scp-00000000000000bb", b".scp-00000000000000cc"];
 
 // -- the session --
 
@@ -456,7 +487,7 @@ impl Session {
         let ended = memory::bounded(MEMORY, || {
             let jail = Jail::open(grant).unwrap();
             let mut channel = Channel::new(mouth, ears.end(), None, Patience::default());
-            let ended = sink::run(&self.store, &jail, &mut channel);
+            let ended = sink::run(&self.store, self.manners, &jail, &mut channel);
             if let Err(abort) = &ended
                 && let Some(words) = abort.last_words()
             {
@@ -474,6 +505,10 @@ impl Session {
             levels: vec![],
             times: None,
             known: true,
+            owed: 0,
+            told: 0,
+            complaints: 0,
+            open: 0,
         };
         model.check(yard, &ended);
     }
@@ -533,14 +568,32 @@ struct Model<'a> {
     times: Option<i64>,
     /// Whether it is known what the target leads to.
     known: bool,
+    /// Refusals that were not told yet, and those that were.
+    owed: u64,
+    told: u64,
+    /// Complaints of the client's, which are not answered.
+    complaints: u64,
+    /// Directories that were open before the last record.
+    open: usize,
 }
 
 struct Level {
-    dir: Id,
+    /// None: it was refused when it had been acknowledged already.
+    dir: Option<Id>,
     made: bool,
     mode: u32,
+    keeps: bool,
     /// The way from the root, as far as a link may be followed by it.
     route: Option<Vec<u8>>,
+    staged: Option<Staged>,
+}
+
+/// A tree that is put in its place as a whole.
+struct Staged {
+    dir: Id,
+    name: Vec<u8>,
+    /// Entries that had been refused before.
+    refused: u64,
 }
 
 /// Where the target leads.
@@ -561,10 +614,11 @@ const OUT_OF_STEP: Result<End, Lost> = Ok(End::Abort { has_words: true });
 
 impl Model<'_> {
     fn check(mut self, yard: &Yard, ended: &Result<Tally, Abort>) {
-        let Ok(end) = self.converse() else { return yard.check_is_tidy() };
+        let Ok(end) = self.converse() else { return yard.check_is_tidy(&STALE) };
         while let Some(level) = self.levels.pop() {
             self.finish(&level);
         }
+        self.check_surplus(matches!(end, End::Abort { .. }));
         match (&end, ended) {
             (End::Abort { has_words }, Err(abort)) => {
                 assert_eq!(abort.last_words().is_some(), *has_words, "{abort}");
@@ -576,6 +630,9 @@ impl Model<'_> {
             (End::Rest(tally), Ok(counted)) => {
                 if self.known {
                     assert_eq!(counted, tally);
+                    // What is refused is told, or the client cannot know it.
+                    let told = self.told + self.complaints == tally.refused;
+                    assert!(told || self.heard.deaf || self.session.manners.pipeline == Pipeline::On);
                 }
             }
             (_, ended) => panic!("ended with {ended:?}"),
@@ -584,23 +641,53 @@ impl Model<'_> {
         if self.known {
             self.tree.compare(yard.root());
         } else {
-            yard.check_is_tidy();
+            yard.check_is_tidy(&STALE);
         }
     }
 
-    /// Compares the next answer with what it ought to be.
-    fn answered(&mut self, guess: Guess) -> Result<bool, Lost> {
+    /// Takes what was acknowledged ahead of its time, which is only what is certain to be asked for.
+    fn check_surplus(&mut self, is_cut: bool) {
+        let surplus = self.heard.left.iter().take_while(|&&byte| byte == 0).count();
+        let most = match self.session.manners.pipeline {
+            Pipeline::Off => 0,
+            Pipeline::Auto if is_cut => self.open + 1,
+            Pipeline::Auto => 0,
+            Pipeline::On => 256,
+        };
+        assert!(surplus <= most, "{surplus} answers too many, {most} is the most");
+        self.heard.left = &self.heard.left[surplus..];
+    }
+
+    /// Compares the next answer with what it ought to be, and tells whether the client takes it for a yes.
+    ///
+    /// Whoever acknowledges ahead may tell a refusal later, where it `only_counts`.
+    fn answered(&mut self, guess: Guess, only_counts: bool) -> Result<bool, Lost> {
         let guess = if self.known { guess } else { Guess::Unknown };
+        let waits = self.session.manners.pipeline != Pipeline::Off;
+        self.owed += u64::from(guess == Guess::No);
         match (self.heard.answer(), guess) {
             (Some(Err(text)), Guess::Yes) if !geteuid().is_root() && text.ends_with("Permission denied") => {
                 // What the modes forbid is not modelled.
                 self.known = false;
                 Ok(false)
             }
-            (Some(Err(text)), Guess::Yes) => panic!("refused: {text}"),
-            (Some(Ok(())), Guess::No) => panic!("not refused"),
-            (Some(answer), _) => Ok(answer.is_ok()),
+            (Some(Err(text)), _) if self.known && guess != Guess::Unknown => {
+                let for_others = 1 + more(&text);
+                assert!(guess == Guess::No || (waits && only_counts), "refused: {text}");
+                self.told += for_others;
+                self.owed =
+                    self.owed.checked_sub(for_others).unwrap_or_else(|| panic!("who was refused? {text}"));
+                Ok(false)
+            }
+            (Some(Err(text)), _) => {
+                self.told += 1 + more(&text);
+                Ok(false)
+            }
+            (Some(Ok(())), Guess::No) if !waits => panic!("not refused"),
+            (Some(Ok(())), _) => Ok(true),
             (None, Guess::Unknown) if self.heard.deaf => Err(Lost),
+            // Whether it was a late refusal or an early yes is not known.
+            (None, _) if self.heard.deaf && waits => Err(Lost),
             (None, guess) if self.heard.deaf => Ok(guess == Guess::Yes),
             (None, guess) => panic!("no answer where {guess:?} was due"),
         }
@@ -618,10 +705,11 @@ impl Model<'_> {
         } else if store.kind == TargetKind::Directory && !matches!(goal, Goal::Directory(..)) {
             return OUT_OF_STEP;
         }
-        self.answered(Guess::Yes)?;
+        self.answered(Guess::Yes, false)?;
         let mut tally = Tally::default();
         let mut said = self.session.said.as_slice();
         loop {
+            self.open = self.levels.len();
             let Some(&first) = said.first() else {
                 let at_rest = self.levels.is_empty() && self.times.is_none();
                 return if at_rest { Ok(End::Rest(tally)) } else { OUT_OF_STEP };
@@ -634,41 +722,50 @@ impl Model<'_> {
             let Some(record) = naive::line(&said[..end]) else { return OUT_OF_STEP };
             said = &said[end + 1..];
             match record {
-                Line::Complaint => tally.refused += 1,
+                Line::Complaint => {
+                    self.complaints += 1;
+                    tally.refused += 1;
+                }
                 Line::GivenUp => return Ok(End::Abort { has_words: false }),
                 Line::Times((modified, _), _) => {
                     self.times = Some(modified);
-                    self.answered(Guess::Yes)?;
+                    self.answered(Guess::Yes, false)?;
                 }
                 Line::End => {
                     if self.times.is_some() {
                         return OUT_OF_STEP;
                     }
                     let Some(level) = self.levels.pop() else {
-                        self.answered(Guess::Yes)?;
+                        self.answered(Guess::Yes, true)?;
                         return Ok(End::Rest(tally));
                     };
-                    self.finish(&level);
-                    if !self.answered(Guess::Yes)? {
-                        tally.refused += 1;
-                    }
+                    let whole = self.finish(&level) && self.commit_tree(&level, tally.refused);
+                    tally.refused += u64::from(!whole);
+                    self.answered(if whole { Guess::Yes } else { Guess::No }, true)?;
                 }
                 Line::Directory { mode, name } => {
                     if store.depth == Depth::Flat {
                         return OUT_OF_STEP;
                     }
                     self.times = None;
-                    if !self.enter(&goal, mode, name)? {
+                    if self.enter(&goal, mode, name, tally.refused)? {
+                        tally.copied += 1;
+                    } else {
                         tally.refused += 1;
                     }
                 }
                 Line::File { mode, size, name } => {
                     let times = self.times.take();
                     let Some(place) = self.place(&goal, &name)? else { return OUT_OF_STEP };
-                    let plan = self.plan(place.as_ref(), size);
-                    if !self.answered(plan.as_ref().map_or(Guess::No, |plan| plan.guess))? {
-                        tally.refused += 1;
+                    let mut plan = self.plan(place.as_ref(), size);
+                    let guess = plan.as_ref().map_or(Guess::No, |plan| plan.guess);
+                    tally.refused += u64::from(guess == Guess::No);
+                    if !self.answered(guess, false)? {
+                        tally.refused += u64::from(guess == Guess::Unknown);
                         continue;
+                    }
+                    if guess == Guess::No {
+                        plan = None;
                     }
                     let size = usize::try_from(size).unwrap_or(usize::MAX);
                     let (contents, rest) = said.split_at(said.len().min(size));
@@ -681,10 +778,11 @@ impl Model<'_> {
                     said = said.get(1..).unwrap_or_default();
                     match status {
                         None | Some(0) => {
+                            tally.copied += u64::from(plan.is_some());
                             if let Some(plan) = plan {
                                 self.commit(plan, contents, mode, times);
                             }
-                            if self.answered(Guess::Yes)? { tally.copied += 1 } else { tally.refused += 1 }
+                            self.answered(Guess::Yes, true)?;
                         }
                         Some(1) => {
                             self.write_over(plan.as_ref(), contents);
@@ -694,8 +792,9 @@ impl Model<'_> {
                                 None if window.len() == 4096 => return OUT_OF_STEP,
                                 None => said = b"",
                             }
-                            self.answered(Guess::No)?;
-                            tally.refused += 1;
+                            // Of what was drained it was said before that it is not stored.
+                            tally.refused += u64::from(plan.is_some());
+                            self.answered(if plan.is_some() { Guess::No } else { Guess::Yes }, true)?;
                         }
                         Some(other) => {
                             self.write_over(plan.as_ref(), contents);
@@ -748,7 +847,8 @@ impl Model<'_> {
     /// refused.
     fn place(&self, goal: &Goal, name: &[u8]) -> Result<Option<Option<Place>>, Lost> {
         let (dir, route) = match (self.levels.last(), goal) {
-            (Some(level), _) => (level.dir, level.route.clone()),
+            (Some(Level { dir: None, .. }), _) => return Ok(if name.is_empty() { None } else { Some(None) }),
+            (Some(Level { dir: Some(dir), route, .. }), _) => (*dir, route.clone()),
             (None, Goal::Directory(dir, route)) => (*dir, Some(route.clone())),
             (None, Goal::Name { dir, route, name, insists }) => {
                 let (name, insists, route) = (name.clone(), *insists, Some(route.clone()));
@@ -786,12 +886,19 @@ impl Model<'_> {
     }
 
     /// Foretells whether an upload can begin, and what it will do.
-    fn plan(&self, place: Option<&Place>, size: u64) -> Option<Upload> {
+    fn plan(&mut self, place: Option<&Place>, size: u64) -> Option<Upload> {
         let Place { dir, name, insists, .. } = place?;
         let (mut dir, mut name) = (*dir, name.clone());
-        let guess = self.allows(dir, &name);
+        if *insists {
+            return None;
+        }
+        let mut guess = self.allows(dir, &name);
         let too_large = self.session.rights.file_size.is_some_and(|limit| size > limit);
-        if *insists || guess == Guess::No || too_large || name.len() > 255 {
+        if guess == Guess::No || too_large {
+            return None;
+        }
+        self.clear_away(dir, guess);
+        if name.len() > 255 {
             return None;
         }
         if !self.tree.confined() {
@@ -826,10 +933,14 @@ impl Model<'_> {
                     in_place = match self.session.storage.replacement {
                         Replacement::Always => false,
                         Replacement::Auto => !self.tree.confined() && shared,
-                        Replacement::Off => !(self.tree.confined() && shared),
+                        Replacement::Off => !self.tree.confined(),
                     };
                 }
             }
+        }
+        if !in_place && size >= 1 << 20 && guess == Guess::Yes {
+            // Whether there is room depends on the machine.
+            guess = if size >= 1 << 50 { Guess::No } else { Guess::Unknown };
         }
         Some(Upload { dir, name, in_place: old.filter(|_| in_place), old_mode, guess })
     }
@@ -863,66 +974,147 @@ impl Model<'_> {
         node.changed = times;
     }
 
-    /// Goes into a directory, and tells whether it was entered.
-    fn enter(&mut self, goal: &Goal, mode: u32, name: Vec<u8>) -> Result<bool, Lost> {
+    /// Before the first upload into a directory, what dead sessions have left in it is removed.
+    fn clear_away(&mut self, dir: Id, guess: Guess) {
+        if guess == Guess::Unknown {
+            self.known = false;
+        }
+        let is_stale = |id: Id| match self.tree.node(id) {
+            Node { kind: Kind::File(_), mode, .. } => *mode == 0o600,
+            Node { kind: Kind::Directory { .. }, mode, .. } => mode & 0o777 == 0o700,
+            _ => false,
+        };
+        let stale: Vec<_> = self
+            .tree
+            .children(dir)
+            .iter()
+            .filter(|(name, id)| is_temporary(name) && is_stale(**id))
+            .collect();
+        let stale: Vec<_> = stale.into_iter().map(|(name, _)| name.clone()).collect();
+        stale.iter().for_each(|name| self.tree.remove(dir, name));
+    }
+
+    /// Goes into a directory, and tells whether it is stored.
+    fn enter(&mut self, goal: &Goal, mode: u32, name: Vec<u8>, refused: u64) -> Result<bool, Lost> {
         let place = self.place(goal, &name)?.flatten();
-        let mut entered = None;
+        let keeps = self.session.store.keep == Keep::Attributes;
+        let mut level = Level { dir: None, made: false, mode, keeps, route: None, staged: None };
         let mut guess = Guess::No;
         if let Some(Place { dir, name, route, .. }) = place {
             guess = self.allows(dir, &name);
             let longer = route.and_then(|route| lengthen(&route, &name));
             let found = self.tree.child(dir, &name);
-            let dir_in = match found {
-                _ if self.levels.len() >= 256 || name.len() > 255 => None,
-                None => Some(None),
-                Some(id) => match self.tree.node(id).kind {
-                    Kind::Directory { .. } => Some(Some(id)),
-                    Kind::Link(_) => {
-                        let target =
-                            longer.as_ref().map(|route| self.tree.walk_to_directory(Tree::ROOT, route));
-                        // The host's own lookup goes on from where we are.
-                        let target = match target {
-                            Some(Err(_)) | None if !self.tree.confined() => {
-                                Some(self.tree.walk_to_directory(dir, &name))
-                            }
-                            other => other,
-                        };
-                        target.and_then(Result::ok).map(Some)
+            if guess == Guess::No || self.levels.len() >= 256 {
+                guess = Guess::No;
+            } else if self.levels.is_empty() && self.session.storage.unit == Unit::Tree {
+                self.clear_away(dir, guess);
+                let replaceable = match found {
+                    _ if name.len() > 255 => false,
+                    None => true,
+                    Some(id) => self.tree.is_directory(id) && self.session.rights.replacing == Leave::Given,
+                };
+                if replaceable {
+                    if let Some(old) = found
+                        && !keeps
+                    {
+                        (level.mode, level.keeps) = (self.tree.node(old).mode & 0o777, true);
                     }
-                    _ => None,
-                },
-            };
-            match dir_in {
-                None => guess = Guess::No,
-                Some(there) => entered = Some((dir, name, there, longer)),
+                    level.made = true;
+                    // Under a name that nobody can ask for.
+                    level.route = Some(vec![b'/'; 4096]);
+                    level.staged = Some(Staged { dir, name, refused });
+                } else {
+                    guess = Guess::No;
+                }
+            } else {
+                let there = match found {
+                    _ if name.len() > 255 => None,
+                    None => Some(None),
+                    Some(id) => match self.tree.node(id).kind {
+                        Kind::Directory { .. } => Some(Some(id)),
+                        Kind::Link(_) if self.tree.confined() => {
+                            let target =
+                                longer.as_ref().map(|route| self.tree.walk_to_directory(Tree::ROOT, route));
+                            target.and_then(Result::ok).map(Some)
+                        }
+                        // The host's own lookup goes on from where we are.
+                        Kind::Link(_) => self.tree.walk_to_directory(dir, &name).ok().map(Some),
+                        _ => None,
+                    },
+                };
+                match there {
+                    None => guess = Guess::No,
+                    Some(there) => {
+                        level.route = longer;
+                        level.made = there.is_none();
+                        level.dir = there;
+                        if level.made {
+                            level.staged = Some(Staged { dir, name, refused });
+                        }
+                    }
+                }
             }
         }
-        let yes = self.answered(guess)?;
-        if let (true, Some((dir, name, there, route))) = (yes, entered) {
-            let inherited = self.tree.node(dir).mode & 0o2000;
-            let id = there.unwrap_or_else(|| self.tree.put(dir, &name, Node::directory(0o700 | inherited)));
-            let keeps = self.session.store.keep == Keep::Attributes;
-            if there.is_some() && keeps {
+        let yes = self.answered(guess, false)?;
+        let known = self.known && guess != Guess::No;
+        if let (true, true, Some(Staged { dir, name, .. })) = (yes, known, &level.staged) {
+            let inherited = self.tree.node(*dir).mode & 0o2000;
+            let id = self.tree.detached(*dir, 0o700 | inherited);
+            if self.levels.is_empty() && self.session.storage.unit == Unit::Tree {
+                level.dir = Some(id);
+            } else {
+                self.tree.link(*dir, name, id);
+                level.staged = None;
+                level.dir = Some(id);
+            }
+        } else {
+            level.staged = None;
+        }
+        if yes && known {
+            if !level.made
+                && keeps
+                && let Some(id) = level.dir
+            {
                 self.tree.node_mut(id).mode |= 0o700;
             }
-            self.levels.push(Level { dir: id, made: there.is_none(), mode, route });
+            self.levels.push(level);
         } else if yes {
-            // It is not known where; only that there is one more.
-            self.levels.push(Level { dir: Tree::ROOT, made: false, mode, route: None });
+            // Refused after all, or not known where.
+            self.levels.push(Level { dir: None, made: false, mode, keeps, route: None, staged: None });
         }
-        Ok(yes)
+        Ok(if self.known { guess != Guess::No && yes } else { yes })
     }
 
-    fn finish(&mut self, level: &Level) {
-        let keeps = self.session.store.keep == Keep::Attributes;
+    /// Gives a directory its mode.
+    fn finish(&mut self, level: &Level) -> bool {
         let kept = if self.tree.confined() { 0o777 } else { 0o7777 };
-        let node = self.tree.node_mut(level.dir);
-        if keeps {
+        let Some(dir) = level.dir else { return true };
+        let node = self.tree.node_mut(dir);
+        if level.keeps {
             node.mode = level.mode & kept | node.mode & 0o2000;
         } else if level.made {
             node.mode = level.mode & 0o777 & !UMASK | node.mode & 0o2000;
         }
+        true
     }
+
+    /// Puts a tree in its place, if nothing in it was refused.
+    fn commit_tree(&mut self, level: &Level, refused: u64) -> bool {
+        let (Some(id), Some(Staged { dir, name, refused: before })) = (level.dir, &level.staged) else {
+            return true;
+        };
+        let whole = refused == *before;
+        if whole {
+            self.tree.link(*dir, name, id);
+        }
+        whole
+    }
+}
+
+/// Reads for how many more entries a refusal stands.
+fn more(text: &str) -> u64 {
+    let number = || text.strip_suffix(" more errors)")?.rsplit_once(" (and ")?.1.parse().ok();
+    number().unwrap_or(0)
 }
 
 struct Place {

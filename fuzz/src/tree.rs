@@ -136,6 +136,17 @@ impl Tree {
         self.children_mut(dir).insert(name.to_vec(), id);
     }
 
+    /// Takes a name off.
+    pub fn remove(&mut self, dir: Id, name: &[u8]) {
+        self.children_mut(dir).remove(name);
+    }
+
+    /// Makes a directory that has no name yet.
+    pub fn detached(&mut self, parent: Id, mode: u32) -> Id {
+        self.nodes.push(Node::new(Kind::Directory { parent, children: BTreeMap::new() }, mode));
+        self.nodes.len() - 1
+    }
+
     /// Counts the names of a node.
     pub fn names(&self, id: Id) -> usize {
         let inside = self.nodes.iter().map(|node| match &node.kind {
