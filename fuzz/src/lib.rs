@@ -9,6 +9,8 @@
 
 /// Bytes as the fuzzer writes them.
 pub mod bytes;
+/// What is in the root when a session begins.
+pub mod furniture;
 /// How much memory this thread holds, and held at most.
 pub mod memory;
 /// A second reading of the protocol's records, naive and slow.

@@ -109,7 +109,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
-        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
         let code = &rest[at + 1..];
         let width = match code.as_bytes()[0] {
             b'\\' => (bytes.push(b'\\'), 1).1,
