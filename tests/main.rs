@@ -77,8 +77,12 @@ mod attacks;
 mod cell;
 /// The attacks on paths, in every cell.
 mod confinement;
+/// The layers of the sandbox: one that is missing, and what a session has when all are there.
+mod layers;
 /// Somebody exchanges directories and files for links outside, meanwhile.
 mod races;
+/// What an intruder in the program can do.
+mod sandbox;
 /// The attackers of the races, and their score.
 mod swaps;
 /// What the program asks of the kernel, as strace sees it.
