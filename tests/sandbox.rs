@@ -115,7 +115,7 @@ const TREES: &[&str] = &["--commit", "tree", "-r", "-t", "."];
 const DIRECTIONS: [&[&str]; 3] = [SOURCE, SINK, TREES];
 
 /// Compiles the intruder, once; nothing, and a skip, where there is no compiler or a program that loads no libraries.
-fn intruder() -> Option<PathBuf> {
+pub fn intruder() -> Option<PathBuf> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sandbox/intruder.c");
