@@ -89,6 +89,8 @@ mod layers;
 mod races;
 /// What an intruder in the program can do.
 mod sandbox;
+/// A real sshd with the recommended configuration, as it is in `packaging/`: what else a client asks of it.
+mod sshd_attacks;
 /// The attackers of the races, and their score.
 mod swaps;
 /// What the program asks of the kernel, as strace sees it.

@@ -3,7 +3,7 @@
  * is on, and tries what INTRUDER names, comma-separated. It says of each how it went (errno, 0: it worked) and leaves.
  *
  * INTRUDER_INSIDE and INTRUDER_OUTSIDE are the root and a directory outside it. With INTRUDER_CLOCK instead, it only
- * sets the wall clock back at every look.
+ * sets the wall clock back at every look; with INTRUDER_MARK, it makes a file to say that it was loaded.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,6 +37,9 @@ __attribute__((constructor)) static void begin(void)
 	inside = getenv("INTRUDER_INSIDE");
 	outside = getenv("INTRUDER_OUTSIDE");
 	clock_goes_back = getenv("INTRUDER_CLOCK");
+	const char *mark = getenv("INTRUDER_MARK");
+	if (mark)
+		close(open(mark, O_WRONLY | O_CREAT, 0666));
 }
 
 static const char *at(const char *dir, const char *name)
