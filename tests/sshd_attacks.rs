@@ -348,7 +348,7 @@ fn traps_of_variables(setup: &Setup<'_>) -> Option<Vec<Vec<u8>>> {
     let marks = site.scratch.path().join("marks");
     let (home, copy, marks) = (site.home(), copy.display(), marks.display());
     let variables = format!(
-        "SetEnv=LD_PRELOAD={copy} INTRUDER_MARK={marks}/preload BASH_ENV={0}/bash_env ENV={0}/bash_env",
+        "SetEnv=LD_PRELOAD={copy} INTRUDER_MARK={marks}/preload SHLVL=2 BASH_ENV={0}/bash_env ENV={0}/bash_env",
         home.display()
     );
     let outcome = run(site.client("ssh").args(["-o", &variables, "host", "scp -t ."]));
@@ -384,8 +384,12 @@ fn extras(lines: impl Fn(&str) -> Setup<'static>) -> Option<Vec<&'static str>> {
         had.push("terminal");
     }
     let agent = site.scratch.path().join("agent");
-    let _agent = UnixListener::bind(&agent).unwrap();
-    let out = run(site.client("ssh").args(["-A", "host", "x"]).env("SSH_AUTH_SOCK", &agent)).out;
+    let (nowhere, log) = (Path::new("/dev/null"), site.scratch.path().join("client"));
+    let out = {
+        let _agent = Waiting(start(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent), nowhere, &log));
+        assert!(within(Duration::from_secs(10), || agent.exists()));
+        run(site.client("ssh").args(["-A", "host", "x"]).env("SSH_AUTH_SOCK", &agent)).out
+    };
     had.extend(out.contains("SSH_AUTH_SOCK=").then_some("agent"));
     if Path::new("/usr/bin/xauth").exists() {
         let out = run(site.client("ssh").args(["-Y", "host", "x"]).env("DISPLAY", "127.0.0.1:99")).out;
@@ -403,9 +407,8 @@ fn extras(lines: impl Fn(&str) -> Setup<'static>) -> Option<Vec<&'static str>> {
     let through = format!("{port}:{}", site.scratch.path().join("docker.sock").display());
     let mut client = site.client("ssh");
     client.args(["-N", "-L", &through, "host"]);
-    let (out, log) = (Path::new("/dev/null"), site.scratch.path().join("client"));
-    let client_ended = {
-        let mut client = Waiting(start(&mut client, out, &log));
+    let told = {
+        let mut client = Waiting(start(&mut client, nowhere, &log));
         let mut stream = None;
         within(Duration::from_secs(10), || {
             stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok();
@@ -418,14 +421,14 @@ fn extras(lines: impl Fn(&str) -> Setup<'static>) -> Option<Vec<&'static str>> {
             called || fs::read_to_string(&log).unwrap().contains("open failed")
         })
     };
-    assert!(client_ended, "{}", fs::read_to_string(&log).unwrap());
+    assert!(told, "{}", fs::read_to_string(&log).unwrap());
     // A port and a socket that sshd opens as the account.
     let planted = site.root().join("planted.sock");
     let at_the_server = format!("/srv/scp/{ACCOUNT}/planted.sock:127.0.0.1:1");
     for (what, forward) in [("port", "127.0.0.1:0:127.0.0.1:1"), ("planted socket", &at_the_server)] {
         let mut client = site.client("ssh");
         client.args(["-N", "-v", "-o", "ExitOnForwardFailure=yes", "-R", forward, "host"]);
-        let mut client = Waiting(start(&mut client, out, &log));
+        let mut client = Waiting(start(&mut client, nowhere, &log));
         within(Duration::from_secs(10), || {
             let said = fs::read_to_string(&log).unwrap();
             let opened = said.contains("remote forward success") || said.contains("Allocated port");
