@@ -105,6 +105,8 @@ pub struct Storage {
     pub replacement: Replacement,
     /// What is made durable before it is acknowledged.
     pub sync: Sync,
+    /// What gets its name in one step.
+    pub unit: Unit,
 }
 
 /// How a file takes the place of another: `--atomic`.
@@ -117,6 +119,16 @@ pub enum Replacement {
     Always,
     /// In the old file, as OpenSSH does: a cut transfer leaves new head and old tail.
     Off,
+}
+
+/// What gets its name in one step: `--commit`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Unit {
+    /// Each file, as soon as it is whole.
+    #[default]
+    File,
+    /// A directory with all that is in it, in the place of what was there.
+    Tree,
 }
 
 /// What it means that a mode or times cannot be set: `--metadata`.
@@ -213,14 +225,16 @@ impl fmt::Display for Denied {
 /// It may not do it at all.
 pub fn decide(config: &Config, account: &Account, request: &Request) -> Result<Grant, Denied> {
     let Config { root, rights, storage, sandbox, .. } = config;
-    match request {
+    let rights = match request {
         Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
         Request::Store(_) if rights.storing == Leave::Withheld => return Err(Denied::Storing),
-        Request::Fetch(_) | Request::Store(_) => {}
-    }
+        // A source stores nothing, whatever else the account may do.
+        Request::Fetch(_) => Rights { storing: Leave::Withheld, ..*rights },
+        Request::Store(_) => *rights,
+    };
     let root = root.as_deref().map(|root| expand(root, account)).transpose()?;
     let home = account.home.as_ref().map(PathBuf::from);
-    Ok(Grant { root, home, rights: *rights, storage: *storage, sandbox: *sandbox })
+    Ok(Grant { root, home, rights, storage: *storage, sandbox: *sandbox })
 }
 
 /// Replaces `%u`, `%U`, `%h` and `%%`, as sshd does in ChrootDirectory.

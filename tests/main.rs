@@ -30,6 +30,8 @@ mod yard;
 mod clients_replayed;
 /// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.
 mod command_line;
+/// A directory that is put in its place in one step.
+mod commit_tree;
 /// How long a client is waited for.
 mod deadlines;
 /// Records that are wrong in their form or in their place.
@@ -56,6 +58,8 @@ mod memory;
 mod modes_and_times;
 /// Roots that need mounts of their own: the account's home in the root, other file systems in it.
 mod mounts;
+/// Defects of ours, injected.
+mod panics;
 /// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
@@ -64,3 +68,25 @@ mod policy;
 mod trees;
 /// `scp -t`: single files.
 mod upload;
+
+// -- the proof of the confinement --
+
+/// What is planted in a root, and the paths that are asked for.
+mod attacks;
+/// How the program is started for the proof: its lookup faked, layers on or off, as whom.
+mod cell;
+/// The attacks on paths, in every cell.
+mod confinement;
+/// Somebody exchanges directories and files for links outside, meanwhile.
+mod races;
+/// The attackers of the races, and their score.
+mod swaps;
+/// What the program asks of the kernel, as strace sees it.
+mod traces;
+
+// -- real programs --
+
+/// Every client that can be had, through a real sshd.
+mod interop;
+/// A real sshd and the stock client.
+mod sshd;

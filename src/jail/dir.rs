@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use filetime::{FileTime, set_file_handle_times};
 use nix::dir::{Dir as Listing, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{fsync, geteuid};
 
+use super::lookup::{kind, look_at};
+use super::protect::Guard;
 use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
@@ -28,6 +30,7 @@ pub struct Dir<'j> {
     pub(super) jail: &'j Jail,
     pub(super) fd: OwnedFd,
     identity: Identity,
+    guard: Option<Guard>,
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     route: Option<Vec<u8>>,
     trail: Trail,
@@ -122,7 +125,10 @@ impl<'j> Dir<'j> {
         route: Option<Vec<u8>>,
         trail: Trail,
     ) -> Self {
-        Self { jail, fd, identity: Identity::of(stat), route, trail, cleared: Cell::new(false) }
+        let identity = Identity::of(stat);
+        let storing = jail.rights.storing == Leave::Given;
+        let guard = jail.home.as_ref().filter(|_| storing).and_then(|home| home.guard(identity));
+        Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false) }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -208,6 +214,14 @@ impl<'j> Dir<'j> {
         // A new directory has nothing stale in it.
         dir.cleared.set(arrival == Arrival::Made);
         Ok((dir, arrival))
+    }
+
+    /// Takes a directory that was just made under a temporary name for one that is called otherwise already.
+    pub(super) fn staged(&self, fd: OwnedFd, temporary: &FileName, trail: Trail) -> Result<Dir<'j>, Errno> {
+        let stat = fstat(&fd)?;
+        let dir = Dir::new(self.jail, fd, &stat, self.route_to(temporary), trail);
+        dir.cleared.set(true);
+        Ok(dir)
     }
 
     /// Opens a directory for what is to be done to it: readable, so that mode and times can be set on the descriptor;
@@ -299,10 +313,10 @@ impl<'j> Dir<'j> {
         if is_temporary(name) {
             return Err(Cause::Reserved);
         }
-        match &self.jail.home {
-            Some(home) if home.protects(self.identity, name) => Err(Cause::Protected),
-            _ => Ok(()),
+        if self.guard.is_some_and(|guard| guard.protects(name)) {
+            return Err(Cause::Protected);
         }
+        Ok(())
     }
 
     /// Opens an entry of this very directory: a link is `ELOOP` when confined, and followed on the host.
@@ -364,10 +378,6 @@ impl Jail {
     }
 }
 
-pub(super) fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
 /// A directory that we may write to but not read is open by `O_PATH` only.
 fn opaque_is_denied(errno: Errno) -> Errno {
     if errno == Errno::EBADF { Errno::EACCES } else { errno }
@@ -375,13 +385,4 @@ fn opaque_is_denied(errno: Errno) -> Errno {
 
 fn ignore_unreadable(errno: Errno) -> Result<(), Errno> {
     if errno == Errno::EBADF { Ok(()) } else { Err(errno) }
-}
-
-/// Looks at what an entry is, without following it.
-pub(super) fn look_at(dir: &OwnedFd, name: &FileName) -> Result<Option<FileStat>, Errno> {
-    match fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }

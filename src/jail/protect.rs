@@ -1,17 +1,35 @@
 //! Names in the account's home that would become access or code: a file for sshd, a shell or the mail system.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::{self, fstat, fstatat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::{self, fstat};
 
 use super::Identity;
+use super::lookup::Lookup;
 use crate::name::FileName;
 
-/// The account's home, where it lies inside the root.
+/// The account's home, which may be reached from the root.
 #[derive(Debug)]
-pub(super) struct Home(OwnedFd);
+pub(super) struct Home {
+    fd: OwnedFd,
+    lookup: Lookup,
+    lies: Lies,
+}
+
+/// Where the home lies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Lies {
+    /// On the root's file system: a second mount could show it in the root all the same.
+    Beside,
+    /// In the root, or it is the root.
+    Inside,
+}
+
+/// The names that may not be stored in a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guard(&'static [&'static str]);
 
 /// What is protected in which directory below the home. No names: all of them.
 const PROTECTED: &[(&str, &[&str])] = &[
@@ -69,33 +87,57 @@ const HOME: &[&str] = &[
 const STEPS: usize = 256;
 
 impl Home {
-    /// Opens the home, if it is the root or below it. By what it is and not by what it is called: a link or a second
-    /// mount makes no difference.
-    pub(super) fn inside(root: Identity, path: &Path) -> Option<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let open = |dir: &OwnedFd, name| openat(dir, name, flags, stat::Mode::empty()).ok();
-        let home = openat(AT_FDCWD, path, flags, stat::Mode::empty()).ok()?;
-        let mut here = open(&home, ".")?;
-        for _ in 0..STEPS {
-            let identity = Identity::of(&fstat(&here).ok()?);
-            if identity == root {
-                return Some(Self(home));
-            }
-            here = open(&here, "..")?;
-            if Identity::of(&fstat(&here).ok()?) == identity {
-                return None;
-            }
-        }
-        Some(Self(home))
+    /// Opens the home, if it can be reached from the root.
+    pub(super) fn near(root: Identity, path: &Path, lookup: Lookup) -> Option<Self> {
+        let fd = openat(AT_FDCWD, path, DIRECTORY, stat::Mode::empty()).ok()?;
+        let lies = match lies_below(root, &fd)? {
+            true => Lies::Inside,
+            false if Identity::of(&fstat(&fd).ok()?).device == root.device => Lies::Beside,
+            false => return None,
+        };
+        Some(Self { fd, lookup, lies })
     }
 
-    /// Tells whether putting something under `name` into `dir` would give its writer more than a file.
-    pub(super) fn protects(&self, dir: Identity, name: &FileName) -> bool {
-        PROTECTED.iter().any(|(place, names)| {
-            let named =
-                names.is_empty() || names.iter().any(|protected| protected.as_bytes() == name.as_bytes());
-            // A link to the directory of that name is followed: it is the directory that counts.
-            named && fstatat(&self.0, *place, AtFlags::empty()).is_ok_and(|stat| Identity::of(&stat) == dir)
-        })
+    /// Tells whether the home is the root, or lies in it.
+    pub(super) fn is_inside(&self) -> bool {
+        self.lies == Lies::Inside
     }
+
+    /// Finds out what may not be stored in a directory: by what it is and not by what it is called, a link or a second
+    /// mount makes no difference.
+    pub(super) fn guard(&self, dir: Identity) -> Option<Guard> {
+        let is_here = |place: &str| {
+            let found = self.lookup.open(self.fd.as_fd(), place.as_bytes(), DIRECTORY);
+            found.and_then(|found| fstat(&found)).is_ok_and(|stat| Identity::of(&stat) == dir)
+        };
+        PROTECTED.iter().find(|(place, _)| is_here(place)).map(|(_, names)| Guard(names))
+    }
+}
+
+impl Guard {
+    /// Tells whether putting something under `name` would give its writer more than a file.
+    pub(super) fn protects(self, name: &FileName) -> bool {
+        self.0.is_empty() || self.0.iter().any(|protected| protected.as_bytes() == name.as_bytes())
+    }
+}
+
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Goes up from a directory and tells whether the root is on the way.
+fn lies_below(root: Identity, dir: &OwnedFd) -> Option<bool> {
+    let open = |dir: &OwnedFd, name| openat(dir, name, DIRECTORY, stat::Mode::empty()).ok();
+    let mut here = open(dir, ".")?;
+    let mut identity = Identity::of(&fstat(&here).ok()?);
+    for _ in 0..STEPS {
+        if identity == root {
+            return Some(true);
+        }
+        here = open(&here, "..")?;
+        let above = Identity::of(&fstat(&here).ok()?);
+        if above == identity {
+            return Some(false);
+        }
+        identity = above;
+    }
+    Some(true)
 }

@@ -16,7 +16,8 @@ use nix::unistd::{
 };
 
 use super::Jail;
-use super::dir::{Dir, kind, look_at};
+use super::dir::Dir;
+use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
@@ -161,14 +162,15 @@ impl<'j> Dir<'j> {
             // OpenSSH opens the old file to write into it; a file that says no is not replaced behind its back.
             faccessat(home.fd(), name.as_os_str(), AccessFlags::W_OK, AtFlags::AT_EACCESS)?;
         }
+        if confined {
+            // Never into what is there: it may have, or be given in this moment, another name outside.
+            return Ok(Plan::Rename);
+        }
         let shared = old.st_nlink > 1;
         let foreign = old.st_uid != geteuid().as_raw();
         Ok(match self.jail.storage.replacement {
             Replacement::Always => Plan::Rename,
-            // Into a file that has other names, perhaps outside, nothing is written when confined.
-            Replacement::Off if confined && shared => Plan::Rename,
             Replacement::Off => Plan::InPlace,
-            Replacement::Auto if confined => Plan::Rename,
             Replacement::Auto if shared || foreign => Plan::InPlace,
             Replacement::Auto => Plan::RenameIfPossible,
         })
@@ -298,9 +300,13 @@ impl Drop for Upload<'_> {
 }
 
 /// Opens the old file to write into it: never truncated, so that it is the old one until the last byte has come.
-fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Errno> {
+fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(home.fd(), name.as_os_str(), flags, stat::Mode::empty()).map(File::from)
+    let file = File::from(openat(home.fd(), name.as_os_str(), flags, stat::Mode::empty())?);
+    match kind(&fstat(&file)?) {
+        SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
+        _ => Err(Cause::NotRegular),
+    }
 }
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
