@@ -31,7 +31,7 @@ fn only_the_site_is_there(yard: &Yard) {
 
 #[test]
 fn who_lists_the_target_sees_the_old_tree_or_the_new_one_and_never_a_mixture() {
-    let Some(yard) = Yard::ours("OpenSSH has no such thing") else { return };
+    let Some(yard) = Yard::confined() else { return };
     upload(&yard, &session(0), 0);
     let swaps = 200;
     let done = AtomicBool::new(false);
@@ -77,7 +77,7 @@ fn who_lists_the_target_sees_the_old_tree_or_the_new_one_and_never_a_mixture() {
 
 #[test]
 fn what_is_not_in_the_new_tree_is_gone_and_the_mode_of_the_old_one_stays() {
-    let Some(yard) = Yard::ours("OpenSSH has no such thing") else { return };
+    let Some(yard) = Yard::confined() else { return };
     yard.dir("site").file("site/obsolete", "x").dir("site/sub").file("site/sub/deep", "x");
     yard.link("site/link", "../../outside/canary").chmod("site/sub", 0o500).chmod("site", 0o711);
     upload(&yard, &session(1), 0);
@@ -91,7 +91,7 @@ fn what_is_not_in_the_new_tree_is_gone_and_the_mode_of_the_old_one_stays() {
 
 #[test]
 fn a_tree_that_is_not_complete_leaves_the_old_one() {
-    let Some(yard) = Yard::ours("OpenSSH has no such thing") else { return };
+    let Some(yard) = Yard::confined() else { return };
     yard.dir("site").file("site/old", "x");
     let whole = session(1);
     for script in [
@@ -113,7 +113,7 @@ fn a_tree_that_is_not_complete_leaves_the_old_one() {
 
 #[test]
 fn a_file_or_a_link_is_not_taken_for_a_tree() {
-    let Some(yard) = Yard::ours("OpenSSH has no such thing") else { return };
+    let Some(yard) = Yard::confined() else { return };
     yard.file("site", "a file");
     upload(&yard, "D0755 0 site\n", 1);
     yard.has("site", "a file");

@@ -86,7 +86,7 @@ impl Client {
 
 const NO_TREES: (Case, Option<Way>, &str) = (Case::Tree, None, "it copies files only");
 
-// covers: clients 1 (OpenSSH), peers 25
+// covers: peers 25
 #[test]
 fn openssh_scp_is_served() {
     Client {
@@ -103,7 +103,7 @@ fn openssh_scp_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (pscp), clients 3.8, clients 3.14
+// covers: clients 3.8, clients 3.14
 #[test]
 fn pscp_is_served() {
     Client {
@@ -120,7 +120,7 @@ fn pscp_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (libssh2), clients 2.10, clients 2.12, clients 3.10, clients 3.11
+// covers: clients 2.10, clients 2.12, clients 3.10, clients 3.11
 #[test]
 fn curl_is_served() {
     Client {
@@ -137,7 +137,7 @@ fn curl_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (libssh), clients 3.4, clients 3.13
+// covers: clients 3.4, clients 3.13
 #[test]
 fn libssh_is_served() {
     Client {
@@ -158,7 +158,7 @@ fn libssh_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (scp.py), clients 2.2, clients 2.5, clients 3.1, clients 3.2, clients 3.7
+// covers: clients 2.2, clients 2.5, clients 3.1, clients 3.2, clients 3.7
 #[test]
 fn scp_py_is_served() {
     Client {
@@ -175,7 +175,7 @@ fn scp_py_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (asyncssh)
+// covers: peers 25
 #[test]
 fn asyncssh_is_served() {
     Client {
@@ -192,7 +192,7 @@ fn asyncssh_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (net-scp), clients 2.4, clients 2.6
+// covers: clients 2.4, clients 2.6
 #[test]
 fn net_scp_of_ruby_is_served() {
     Client {
@@ -209,7 +209,7 @@ fn net_scp_of_ruby_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (libssh2)
+// covers: peers 25
 #[test]
 fn net_ssh2_of_perl_is_served() {
     Client {
@@ -226,7 +226,7 @@ fn net_ssh2_of_perl_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (libssh2), clients 2.10
+// covers: clients 2.10
 #[test]
 fn ssh2_of_php_is_served() {
     Client {
@@ -243,7 +243,7 @@ fn ssh2_of_php_is_served() {
     .is_served();
 }
 
-// covers: clients 3.21
+// covers: peers 25
 #[test]
 fn phpseclib_is_served() {
     Client {
@@ -266,7 +266,7 @@ fn phpseclib_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (JSch), clients 2.6, clients 2.12, clients 3.6
+// covers: clients 2.6, clients 2.12, clients 3.6
 #[test]
 fn jsch_is_served() {
     Client {
@@ -283,7 +283,7 @@ fn jsch_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (trilead), clients 2.9, clients 2.11
+// covers: clients 2.9, clients 2.11
 #[test]
 fn trilead_is_served() {
     Client {
@@ -300,7 +300,7 @@ fn trilead_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (Ganymed), peers 25
+// covers: peers 25
 #[test]
 fn ganymed_is_served() {
     Client {
@@ -323,7 +323,7 @@ fn ganymed_is_served() {
     .is_served();
 }
 
-// covers: clients 1 (tmc), clients 2.3
+// covers: clients 2.3
 #[test]
 fn tmc_scp_of_go_is_served() {
     Client {
@@ -353,7 +353,7 @@ const TAKES_THE_STATUS: &str = "it stores the status byte with the contents when
 
 const UPLOADS_ONLY: &str = "it uploads only";
 
-// covers: clients 1 (Go), clients 2.3, clients 3.1, clients 3.7, clients 3.9
+// covers: clients 2.3, clients 3.1, clients 3.7, clients 3.9
 #[test]
 fn a_go_client_that_does_not_wait_is_served() {
     Client {

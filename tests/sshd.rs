@@ -85,7 +85,7 @@ fn plant_forest(top: &Path) {
     keep(top, 0o755, 1_300_000_000);
 }
 
-// covers: clients 1a 1b 1c, peers 26, peers 32, peers 64, peers 65, peers 118
+// covers: peers 26, peers 32, peers 64, peers 65, peers 118
 #[test]
 fn a_tree_of_a_thousand_files_arrives_with_modes_and_times_and_comes_back_the_same() {
     let Some(site) = Site::open() else {
@@ -195,7 +195,7 @@ const ODD_NAMES: [&str; 9] = [
     "back\\slash",
 ];
 
-// covers: peers 7, peers 51, peers 53, peers H.i, clients 2.8, clients 2.18
+// covers: peers 7, peers 51, peers 53, peers H-i, clients 2.8, clients 2.18
 #[test]
 fn a_name_is_only_a_name_whatever_it_would_mean_to_a_shell() {
     let Some(site) = Site::open() else {
@@ -222,7 +222,7 @@ fn backslashed(character: char) -> impl Iterator<Item = char> {
     special.then_some('\\').into_iter().chain([character])
 }
 
-// covers: clients 2.8, clients 3.16, peers H.i
+// covers: clients 2.8, clients 3.16, peers H-i
 #[test]
 fn a_newline_in_a_name_travels_as_two_letters_both_ways() {
     let Some(site) = Site::open() else {
@@ -247,7 +247,7 @@ fn a_newline_in_a_name_travels_as_two_letters_both_ways() {
     assert_eq!(contents(bytes), b"bytes");
 }
 
-// covers: peers 24, peers "Server sends real name for `.`", clients 3.16
+// covers: peers 24, clients 3.16
 #[test]
 fn fetching_the_dot_brings_the_directory_under_its_own_name() {
     let Some(site) = Site::open() else {
@@ -288,7 +288,7 @@ fn several_sources_and_a_copy_from_host_to_host_arrive() {
     assert_eq!(names(&site.yard.join("all")).len(), 4);
 }
 
-// covers: security SSH-06, peers 109, peers 110, peers 133, peers H.a
+// covers: security SSH-06, peers 109, peers 110, peers 133, peers H-a
 #[test]
 fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
     let Some(site) = Site::open() else {
@@ -369,7 +369,7 @@ fn an_unprivileged_account_uploads_files_that_are_its_own() {
     assert!(closed.err.contains("closed: Permission denied"), "{closed:?}");
 }
 
-// covers: peers 78, peers 81, peers 91, peers 92, security PT
+// covers: peers 78, peers 81, peers 91, peers 92
 #[test]
 fn no_spelling_and_no_link_leads_outside() {
     let Some(site) = Site::open() else {
@@ -391,7 +391,7 @@ fn no_spelling_and_no_link_leads_outside() {
     assert!(tree(&outside) == before);
 }
 
-// covers: peers 56, security 4.1
+// covers: peers 56
 #[test]
 fn as_a_login_shell_it_takes_the_request_from_its_command_line() {
     let scratch = Scratch::new();

@@ -36,7 +36,9 @@ public class Ganymed {
             if (words[0].equals("put")) {
                 put(client, Paths.get(words[i]), new File(place), keep);
             } else {
-                try (InputStream in = client.get(words[i]); OutputStream out = new java.io.FileOutputStream(place)) {
+                // This one quotes by itself.
+                String path = words[i].replaceAll("\\\\(.)", "$1");
+                try (InputStream in = client.get(path); OutputStream out = new java.io.FileOutputStream(place)) {
                     in.transferTo(out);
                 }
             }
