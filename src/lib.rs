@@ -141,12 +141,14 @@ fn converse(
     let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
     layers.missing().for_each(|missing| audit::record(&Event::Unprotected(missing)));
     // Only now is the peer listened to.
-    let tally = match request {
-        Request::Fetch(fetch) => source::run(fetch, &jail, channel)?,
-        Request::Store(store) => sink::run(store, options.config.manners, &jail, channel)?,
-    };
-    jail.settle().map_err(Abort::Unsettled)?;
-    Ok(tally)
+    match request {
+        Request::Fetch(fetch) => source::run(fetch, &jail, channel),
+        Request::Store(store) => {
+            let tally = sink::run(store, options.config.manners, &jail, channel)?;
+            jail.settle().map_err(Abort::Unsettled)?;
+            Ok(tally)
+        }
+    }
 }
 
 /// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.

@@ -94,12 +94,13 @@ impl Cause {
     }
 
     /// Says that the times could not be set.
-    pub fn times(error: &io::Error) -> Self {
-        Self::Attribute("times", errno(error))
+    pub fn times(errno: Errno) -> Self {
+        Self::Attribute("times", errno)
     }
 }
 
-fn errno(error: &io::Error) -> Errno {
+/// Returns the system's word for an error.
+pub fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 

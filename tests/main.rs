@@ -64,6 +64,8 @@ mod modes_and_times;
 mod mounts;
 /// Defects of ours, injected.
 mod panics;
+/// Acknowledging ahead, played to the program.
+mod pipeline;
 /// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.

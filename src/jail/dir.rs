@@ -18,7 +18,7 @@ use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Leave, Sync};
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
 /// Bytes of a route from the root beyond which links in a directory are not followed any more: PATH_MAX.
@@ -292,7 +292,7 @@ impl<'j> Dir<'j> {
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
         let file = File::from(self.fd.try_clone()?);
         set_file_handle_times(&file, Some(times.accessed), Some(times.modified))
-            .map_err(|error| Cause::times(&error))
+            .map_err(|error| Cause::times(opaque_is_denied(errno(&error))))
     }
 
     /// Clears stale temporaries away before the first upload into a directory that was there.
