@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +11,7 @@ use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::peer::Peer;
-use crate::server::{Packets, Tested};
+use crate::server::{Packets, Tested, place};
 use crate::tally;
 use crate::yard::Yard;
 
@@ -155,8 +154,8 @@ pub fn within_reach(yard: &Yard, program: &Path) -> PathBuf {
         return program.into();
     }
     let name = yard.home().join("scp-server");
-    if !name.exists() && fs::hard_link(program, &name).is_err() {
-        fs::copy(program, &name).expect("the program can be copied");
+    if !name.exists() {
+        place(program, &name);
     }
     name
 }
