@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::panic::PanicHookInfo;
 use std::path::Path;
 
 use env_logger::{Builder, Logger, Target, WriteStyle};
@@ -40,6 +41,8 @@ pub enum Event<'a> {
     HomeInside,
     /// The session ended, all records answered.
     Ended(&'a Tally),
+    /// We have a defect: a panic.
+    Defect(&'a PanicHookInfo<'a>),
     /// A directory was made, or gone into.
     Entered(&'a Trail, Arrival),
     /// An entry was refused.
@@ -71,6 +74,7 @@ pub enum Event<'a> {
 /// Writes an event to the administrator's log, if there is one.
 pub fn record(event: &Event<'_>) {
     match event {
+        Event::Defect(_) => log::error!("{event}"),
         Event::Aborted(_)
         | Event::Refused(_)
         | Event::Rejected(_)
@@ -223,6 +227,7 @@ impl fmt::Display for Event<'_> {
             Self::Ended(Tally { copied, refused }) => {
                 write!(f, "event=end copied={copied} refused={refused}")
             }
+            Self::Defect(defect) => write!(f, "event=defect text={}", quoted(defect.to_string().as_bytes())),
             Self::Entered(what, Arrival::Made) => write!(f, "event=mkdir path={}", quoted(what.as_bytes())),
             Self::Entered(what, Arrival::Found) => write!(f, "event=enter path={}", quoted(what.as_bytes())),
             Self::Refused(Refusal { what, why: Cause::Outside(errno) }) => {

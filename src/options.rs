@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::policy::{
-    Config, Leave, Manners, Metadata, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync,
+    Config, Leave, Manners, Metadata, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync, Unit,
 };
 
 /// A command line of ours, understood.
@@ -78,7 +78,12 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         file_size: line.max_file_size,
         start_up_files: if line.allow_start_up_files { Leave::Given } else { Leave::Withheld },
     };
-    let storage = Storage { umask: line.umask, replacement: line.atomic.into(), sync: line.sync.into() };
+    let storage = Storage {
+        umask: line.umask,
+        replacement: line.atomic.into(),
+        sync: line.sync.into(),
+        unit: line.commit.into(),
+    };
     let entry = match line.command {
         Some(command) => Entry::Command(command),
         None if line.request.is_empty() => Entry::Environment,
@@ -146,6 +151,10 @@ struct Line {
     /// Without a root: replace a file by a new one, or write into it where that keeps links and owner, or always
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     atomic: Atomic,
+
+    /// What gets its name in one step: each file, or a directory with all that is in it, in the place of the old one
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    commit: Step,
 
     /// When a mode or times cannot be set: fail, only log it, or neither; the file stays
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
@@ -252,6 +261,22 @@ impl From<Strictness> for Metadata {
             Strictness::Ignore => Self::Ignore,
             Strictness::Strict => Self::Strict,
             Strictness::Warn => Self::Warn,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Step {
+    #[default]
+    File,
+    Tree,
+}
+
+impl From<Step> for Unit {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::File => Self::File,
+            Step::Tree => Self::Tree,
         }
     }
 }

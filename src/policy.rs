@@ -105,6 +105,8 @@ pub struct Storage {
     pub replacement: Replacement,
     /// What is made durable before it is acknowledged.
     pub sync: Sync,
+    /// What gets its name in one step.
+    pub unit: Unit,
 }
 
 /// How a file takes the place of another: `--atomic`.
@@ -117,6 +119,16 @@ pub enum Replacement {
     Always,
     /// In the old file, as OpenSSH does: a cut transfer leaves new head and old tail.
     Off,
+}
+
+/// What gets its name in one step: `--commit`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Unit {
+    /// Each file, as soon as it is whole.
+    #[default]
+    File,
+    /// A directory with all that is in it, in the place of what was there.
+    Tree,
 }
 
 /// What it means that a mode or times cannot be set: `--metadata`.

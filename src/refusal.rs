@@ -27,6 +27,8 @@ pub enum Cause {
     EndedEarly,
     /// The system refused.
     Errno(Errno),
+    /// So many entries of a tree that is to be put in its place as a whole were refused.
+    Incomplete(u64),
     /// A newline in a directory's name cannot be sent.
     Newline,
     /// There is no room for the claimed size.
@@ -92,12 +94,13 @@ impl Cause {
     }
 
     /// Says that the times could not be set.
-    pub fn times(error: &io::Error) -> Self {
-        Self::Attribute("times", errno(error))
+    pub fn times(errno: Errno) -> Self {
+        Self::Attribute("times", errno)
     }
 }
 
-fn errno(error: &io::Error) -> Errno {
+/// Returns the system's word for an error.
+pub fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
@@ -108,6 +111,7 @@ impl fmt::Display for Cause {
             Self::DeceptiveName => f.write_str("control characters in the name are not allowed"),
             Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
             Self::Errno(errno) => f.write_str(errno.desc()),
+            Self::Incomplete(refused) => write!(f, "not stored: {refused} entries in it were refused"),
             Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
             Self::NoSpace { size, free } => write!(f, "{} needed, {} free", Size(*size), Size(*free)),
             Self::NotRegular => f.write_str("not a regular file"),
@@ -181,6 +185,11 @@ impl Trail {
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Returns the bytes as printable ASCII.
+    pub fn escaped(&self) -> impl fmt::Display {
+        self.0.escape_ascii()
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Direction {
     Sending,
     /// `scp -t`
     Storing,
+    /// `scp -t`, replacing whole trees: directories are removed, too.
+    StoringTrees,
 }
 
 /// A layer that is not there, and why.
@@ -127,16 +129,16 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
     let insisted = ABI::V3;
     // A version that has been tried, never the newest there is: a later one could deny what we need.
     let known = ABI::V7;
+    let storing = AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::ReadDir;
     let allowed: BitFlags<AccessFs> = match direction {
         Direction::Sending => AccessFs::ReadFile | AccessFs::ReadDir,
-        Direction::Storing => {
-            AccessFs::WriteFile
-                | AccessFs::Truncate
-                | AccessFs::MakeReg
-                | AccessFs::MakeDir
-                | AccessFs::RemoveFile
-                | AccessFs::ReadDir
-        }
+        Direction::Storing => storing,
+        Direction::StoringTrees => storing | AccessFs::RemoveDir,
     };
     let restrict = || {
         Ruleset::default()
@@ -183,7 +185,7 @@ fn filters(direction: Direction) -> Result<[BpfProgram; 2], BackendError> {
     let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let ways: &[i64] = match direction {
         Direction::Sending => SENDING,
-        Direction::Storing => STORING,
+        Direction::Storing | Direction::StoringTrees => STORING,
     };
     allowed.extend(COMMON.iter().chain(ways).map(|&call| (call, Vec::new())));
     // Memory that is data stays data.
@@ -193,7 +195,7 @@ fn filters(direction: Direction) -> Result<[BpfProgram; 2], BackendError> {
     }
     // To where the socket is connected, and nowhere else: the system's log.
     allowed.insert(libc::SYS_sendto, vec![only_if(4, SeccompCmpOp::Eq, 0)?]);
-    if direction == Direction::Storing {
+    if direction != Direction::Sending {
         // Without a path: the times of an open file.
         allowed.insert(libc::SYS_utimensat, vec![only_if(1, SeccompCmpOp::Eq, 0)?]);
         // The group of an open file, never its owner: -1 leaves that as it is.

@@ -5,9 +5,9 @@ use crate::ahead::{Ahead, Say, Slot, Verdict};
 use crate::attr::{Mode, Times};
 use crate::audit::{self, Event};
 use crate::channel::Channel;
-use crate::jail::{Arrival, Dir, Insists, Jail, Place, Upload};
+use crate::jail::{Arrival, Dir, Insists, Jail, Place, Staging, Upload};
 use crate::name::{ClientPath, FileName};
-use crate::policy::{Manners, Metadata};
+use crate::policy::{Manners, Metadata, Unit};
 use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
@@ -45,7 +45,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
                 answers.give(Slot::Times, depth, Ok(()))?;
             }
             Record::Directory { mode, name } => {
-                let entered = sink.enter(mode, &name)?;
+                let entered = sink.enter(mode, &name, answers.tally.refused)?;
                 match answers.give(Slot::Directory, depth, entered)? {
                     Verdict::Accepted => answers.tally.count_copied(),
                     Verdict::Overruled => sink.levels.push(Level::Refused),
@@ -54,7 +54,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
             }
             Record::End => {
                 sink.refuse_pending_times()?;
-                let left = sink.leave();
+                let left = sink.leave(answers.tally.refused);
                 answers.give(Slot::End, depth, left)?;
                 if depth == 0 {
                     // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
@@ -132,6 +132,7 @@ impl Answers<'_> {
 /// Where we are in the client's tree.
 struct Sink<'j> {
     store: &'j Store,
+    unit: Unit,
     /// What the request's path leads to. That it leads nowhere is the answer to each record, not to the request:
     /// pscp takes a server that leaves before it has sent anything for a broken one.
     target: Result<Place<'j>, Refusal>,
@@ -143,7 +144,15 @@ struct Sink<'j> {
 /// A directory that the client has opened.
 enum Level<'j> {
     /// It is there.
-    Open { dir: Dir<'j>, arrival: Arrival, mode: Mode, times: Option<Times> },
+    Open {
+        dir: Dir<'j>,
+        arrival: Arrival,
+        mode: Mode,
+        keep: Keep,
+        times: Option<Times>,
+        /// Where it is put in its place as a whole: that, and how many entries had been refused before.
+        staging: Option<Box<(Staging<'j>, u64)>>,
+    },
     /// It was refused when it had been acknowledged already; what the client sends into it is drained.
     Refused,
 }
@@ -159,7 +168,7 @@ impl<'j> Sink<'j> {
                 Err(refusal) => return Err(Abort::Refused(refusal.clone())),
             }
         }
-        Ok(Self { store, target, levels: Vec::new(), times: None })
+        Ok(Self { store, unit: jail.unit(), target, levels: Vec::new(), times: None })
     }
 
     /// Tells whether the stream may end here.
@@ -197,7 +206,7 @@ impl<'j> Sink<'j> {
         }))
     }
 
-    fn enter(&mut self, mode: Mode, name: &FileName) -> Result<Result<(), Refusal>, Abort> {
+    fn enter(&mut self, mode: Mode, name: &FileName, refused: u64) -> Result<Result<(), Refusal>, Abort> {
         if self.store.depth == Depth::Flat {
             return Err(Violation::DirectoryWithoutRecursion.into());
         }
@@ -206,21 +215,42 @@ impl<'j> Sink<'j> {
             Ok((dir, name, _)) if self.levels.len() >= DEPTH => {
                 Err(Refusal::new(&dir.trail(&name), Cause::TooDeep))
             }
-            Ok((dir, name, _)) => dir.make_dir(&name),
+            Ok((dir, name, _)) if self.levels.is_empty() && self.unit == Unit::Tree => dir
+                .stage(&name)
+                .map(|(dir, staging)| (dir, Arrival::Made, Some(Box::new((staging, refused))))),
+            Ok((dir, name, _)) => dir.make_dir(&name).map(|(dir, arrival)| (dir, arrival, None)),
             Err(refusal) => Err(refusal),
         };
-        Ok(made.map(|(dir, arrival)| {
+        Ok(made.map(|(dir, arrival, staging)| {
             if arrival == Arrival::Found && self.store.keep == Keep::Attributes {
                 dir.open_up();
             }
             audit::record(&Event::Entered(dir.own_trail(), arrival));
-            self.levels.push(Level::Open { dir, arrival, mode, times });
+            let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
+            let (mode, keep) = match (self.store.keep, old_mode) {
+                // The tree takes over from a directory whose mode is left alone.
+                (Keep::Contents, Some(old)) => (old, Keep::Attributes),
+                (keep, _) => (mode, keep),
+            };
+            self.levels.push(Level::Open { dir, arrival, mode, keep, times, staging });
         }))
     }
 
-    /// Leaves the innermost directory; outside of all there is nothing to leave.
-    fn leave(&mut self) -> Result<(), Refusal> {
-        self.levels.pop().map_or(Ok(()), |level| level.finish(self.store.keep))
+    /// Leaves the innermost directory, `refused` entries having been refused so far; outside of all there is nothing to
+    /// leave.
+    fn leave(&mut self, refused: u64) -> Result<(), Refusal> {
+        let Some(level) = self.levels.pop() else { return Ok(()) };
+        level.finish()?;
+        match level {
+            Level::Open { dir, staging: Some(staged), .. } => {
+                let (staging, before) = *staged;
+                match refused.saturating_sub(before) {
+                    0 => staging.commit(),
+                    some => Err(Refusal::new(dir.own_trail(), Cause::Incomplete(some))),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -229,15 +259,17 @@ impl Drop for Sink<'_> {
     fn drop(&mut self) {
         while let Some(level) = self.levels.pop() {
             // The session has ended; there is no record left that this could be the answer to.
-            let _ = level.finish(self.store.keep);
+            let _ = level.finish();
         }
     }
 }
 
 impl Level<'_> {
-    fn finish(&self, keep: Keep) -> Result<(), Refusal> {
+    fn finish(&self) -> Result<(), Refusal> {
         match self {
-            Self::Open { dir, arrival, mode, times } => dir.finish(*arrival, *mode, keep, times.as_ref()),
+            Self::Open { dir, arrival, mode, keep, times, .. } => {
+                dir.finish(*arrival, *mode, *keep, times.as_ref())
+            }
             Self::Refused => Ok(()),
         }
     }

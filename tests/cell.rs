@@ -28,30 +28,33 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    /// Does something in a thread whose processes have `openat2` as it is to be: by a seccomp filter, which they
-    /// inherit, as they would a container's.
+    /// Does something in a thread whose processes have `openat2` as it is to be.
     pub fn holds_while(self, doing: impl FnOnce() + Send) {
-        let errno = match self {
-            Self::Kernel => return doing(),
-            Self::NoSuchCall => Errno::ENOSYS,
-            Self::Forbidden => Errno::EPERM,
-        };
-        let name = std::thread::current().name().unwrap_or_default().to_owned();
-        let filtered = move || {
-            let rules = BTreeMap::from([(libc::SYS_openat2, Vec::new())]);
-            let (faked, arch) =
-                (SeccompAction::Errno(errno as u32), std::env::consts::ARCH.try_into().unwrap());
-            let filter = SeccompFilter::new(rules, SeccompAction::Allow, faked, arch).unwrap();
-            seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-            doing();
-        };
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, filtered).unwrap();
-            if let Err(panic) = thread.join() {
-                std::panic::resume_unwind(panic);
-            }
-        });
+        match self {
+            Self::Kernel => doing(),
+            Self::NoSuchCall => where_the_kernel_says(Errno::ENOSYS, &[libc::SYS_openat2], doing),
+            Self::Forbidden => where_the_kernel_says(Errno::EPERM, &[libc::SYS_openat2], doing),
+        }
     }
+}
+
+/// Does something in a thread for whose processes these calls fail: by a seccomp filter, which they inherit, as they
+/// would a container's.
+pub fn where_the_kernel_says(errno: Errno, calls: &[i64], doing: impl FnOnce() + Send) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let rules: BTreeMap<_, _> = calls.iter().map(|&call| (call, Vec::new())).collect();
+    let filtered = move || {
+        let (faked, arch) = (SeccompAction::Errno(errno as u32), std::env::consts::ARCH.try_into().unwrap());
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, faked, arch).unwrap();
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+        doing();
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, filtered).unwrap();
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }
 
 /// How the program is started.

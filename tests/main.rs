@@ -30,6 +30,10 @@ mod yard;
 mod clients_replayed;
 /// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.
 mod command_line;
+/// A directory that is put in its place in one step.
+mod commit_tree;
+/// Many sessions at once, on the same names.
+mod concurrency;
 /// How long a client is waited for.
 mod deadlines;
 /// Records that are wrong in their form or in their place.
@@ -48,6 +52,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// The administrator's log: one line per event that nobody can forge, and no transfer that waits for it.
+mod log;
 /// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.
 mod meanwhile;
 /// Memory is flat: it does not grow with the number of files, nor with a size that somebody claims.
@@ -56,10 +62,16 @@ mod memory;
 mod modes_and_times;
 /// Roots that need mounts of their own: the account's home in the root, other file systems in it.
 mod mounts;
+/// Defects of ours, injected.
+mod panics;
+/// Acknowledging ahead, played to the program.
+mod pipeline;
 /// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
+/// Little memory, few descriptors, a clock that goes back, endless nesting.
+mod resources;
 /// Directories and what is in them, both ways.
 mod trees;
 /// `scp -t`: single files.
@@ -73,8 +85,14 @@ mod attacks;
 mod cell;
 /// The attacks on paths, in every cell.
 mod confinement;
+/// The layers of the sandbox: one that is missing, and what a session has when all are there.
+mod layers;
 /// Somebody exchanges directories and files for links outside, meanwhile.
 mod races;
+/// What an intruder in the program can do.
+mod sandbox;
+/// A real sshd with the recommended configuration, as it is in `packaging/`: what else a client asks of it.
+mod sshd_attacks;
 /// The attackers of the races, and their score.
 mod swaps;
 /// What the program asks of the kernel, as strace sees it.

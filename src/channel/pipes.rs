@@ -133,6 +133,8 @@ impl Pipes {
 
     /// Waits until the descriptor is ready, or a signal asks us to stop.
     fn wait(&self, fd: BorrowedFd<'_>, ready: PollFlags) -> Result<(), Abort> {
+        #[cfg(feature = "injected-panic")]
+        inject_panic();
         let Some(interruption) = &self.interruption else { return Ok(()) };
         let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
         loop {
@@ -155,5 +157,17 @@ fn enlarge(fd: &OwnedFd) -> Splices {
         // EPERM, EBUSY: it is a pipe all the same.
         Ok(_) | Err(Errno::EPERM | Errno::EBUSY) => Splices::Yes,
         Err(_) => Splices::No,
+    }
+}
+
+/// For one test only: panics when the wire is used for the nth time, n being in the environment.
+#[cfg(feature = "injected-panic")]
+#[expect(clippy::panic, reason = "it is what the test is about")]
+fn inject_panic() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static USES: AtomicU64 = AtomicU64::new(1);
+    let wanted = std::env::var("SCP_SERVER_PANIC").ok().and_then(|number| number.parse().ok());
+    if wanted == Some(USES.fetch_add(1, Ordering::Relaxed)) {
+        panic!("injected");
     }
 }

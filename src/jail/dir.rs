@@ -18,7 +18,7 @@ use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Leave, Sync};
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
 /// Bytes of a route from the root beyond which links in a directory are not followed any more: PATH_MAX.
@@ -216,6 +216,14 @@ impl<'j> Dir<'j> {
         Ok((dir, arrival))
     }
 
+    /// Takes a directory that was just made under a temporary name for one that is called otherwise already.
+    pub(super) fn staged(&self, fd: OwnedFd, temporary: &FileName, trail: Trail) -> Result<Dir<'j>, Errno> {
+        let stat = fstat(&fd)?;
+        let dir = Dir::new(self.jail, fd, &stat, self.route_to(temporary), trail);
+        dir.cleared.set(true);
+        Ok(dir)
+    }
+
     /// Opens a directory for what is to be done to it: readable, so that mode and times can be set on the descriptor;
     /// where it may not be read (a drop box of mode 0300), at least to put something in.
     fn enter(&self, name: &FileName) -> Result<(OwnedFd, Option<Vec<u8>>), Cause> {
@@ -284,7 +292,7 @@ impl<'j> Dir<'j> {
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
         let file = File::from(self.fd.try_clone()?);
         set_file_handle_times(&file, Some(times.accessed), Some(times.modified))
-            .map_err(|error| Cause::times(&error))
+            .map_err(|error| Cause::times(opaque_is_denied(errno(&error))))
     }
 
     /// Clears stale temporaries away before the first upload into a directory that was there.

@@ -10,8 +10,11 @@ use crate::policy::Leave;
 use crate::refusal::{Refusal, Trail};
 use crate::words::Word;
 
-/// Paths that one word may stand for; for more the word is refused, as a shell refuses a list that is too long.
-const MATCHES: usize = 1_000_000;
+/// Bytes of paths that one word may stand for; for more the word is refused, as a shell refuses a list that is too long.
+const LIST: usize = 32 * 1024 * 1024;
+
+/// Bytes that a path costs beside its own.
+const PATH: usize = 64;
 
 impl Jail {
     /// Expands braces, `~` and patterns of a word of the request, as a shell would: sorted, hidden names only where
@@ -41,24 +44,19 @@ impl Jail {
         if self.rights.fetching == Leave::Withheld || !components.iter().any(Component::is_pattern) {
             return Ok(Vec::new());
         }
+        let too_long = || Refusal::new(&Trail::from_path(&ClientPath::new(word.bytes())), Errno::E2BIG);
         let mut paths = vec![None];
         for component in &components {
-            let mut longer = Vec::new();
+            let mut longer = List { paths: Vec::new(), room: LIST };
             for path in &paths {
-                match component {
-                    Component::Literal(name) => longer.push(Some(join(path.as_deref(), name))),
-                    Component::Pattern(pattern) => {
-                        self.extend_matching(path.as_deref(), pattern, &mut longer)
-                    }
-                }
-                if longer.len() > MATCHES {
-                    return Err(Refusal::new(
-                        &Trail::from_path(&ClientPath::new(word.bytes())),
-                        Errno::E2BIG,
-                    ));
-                }
+                let path = path.as_deref();
+                let fitted = match component {
+                    Component::Literal(name) => longer.push(join(path, name)),
+                    Component::Pattern(pattern) => self.extend_matching(path, pattern, &mut longer),
+                };
+                fitted.ok_or_else(too_long)?;
             }
-            paths = longer;
+            paths = longer.paths;
         }
         let mut paths: Vec<_> = paths.into_iter().flatten().collect();
         if !components.last().is_some_and(Component::is_pattern) {
@@ -68,20 +66,32 @@ impl Jail {
         Ok(paths)
     }
 
-    /// Adds the names in the directory at `path` that match; a directory that cannot be read has none.
-    fn extend_matching(&self, path: Option<&[u8]>, pattern: &Pattern, found: &mut Vec<Option<Vec<u8>>>) {
+    /// Adds the names in the directory at `path` that match, if there is room; a directory that cannot be read has none.
+    fn extend_matching(&self, path: Option<&[u8]>, pattern: &Pattern, found: &mut List) -> Option<()> {
         let route = self.route(&ClientPath::new(path.map(|path| join(Some(path), b"")).unwrap_or_default()));
-        let Ok(dir) = self.open_directory(&route, Trail::default()) else {
-            return;
-        };
-        let Ok(names) = dir.names() else { return };
-        // One more than is served is enough to refuse them all.
-        let matching = names.map_while(Result::ok).filter(|name| pattern.matches(name.as_bytes()));
-        found.extend(matching.take(MATCHES.saturating_add(1)).map(|name| Some(join(path, name.as_bytes()))));
+        let Ok(dir) = self.open_directory(&route, Trail::default()) else { return Some(()) };
+        let Ok(mut names) = dir.names() else { return Some(()) };
+        let mut matching =
+            names.by_ref().map_while(Result::ok).filter(|name| pattern.matches(name.as_bytes()));
+        matching.try_for_each(|name| found.push(join(path, name.as_bytes())))
     }
 
     fn is_there(&self, path: &[u8]) -> bool {
         self.look_up(&self.route(&ClientPath::new(path)), OFlag::O_PATH).is_ok()
+    }
+}
+
+/// Paths, and how many bytes there is room for.
+struct List {
+    paths: Vec<Option<Vec<u8>>>,
+    room: usize,
+}
+
+impl List {
+    fn push(&mut self, path: Vec<u8>) -> Option<()> {
+        self.room = self.room.checked_sub(path.len().saturating_add(PATH))?;
+        self.paths.push(Some(path));
+        Some(())
     }
 }
 

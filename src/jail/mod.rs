@@ -8,10 +8,13 @@ mod dir;
 mod glob;
 mod lookup;
 mod protect;
+mod removal;
+mod staging;
 mod temporary;
 mod upload;
 
 pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
+pub use staging::Staging;
 pub use upload::Upload;
 
 use std::io;
@@ -26,7 +29,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::syncfs;
 
 use crate::name::{ClientPath, FileName};
-use crate::policy::{Grant, Leave, Rights, Storage, Sync};
+use crate::policy::{Grant, Leave, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
 use lookup::Lookup;
 use protect::Home;
@@ -120,6 +123,11 @@ impl Jail {
     /// Tells whether the account's home lies in the root, so that its start-up files are within reach.
     pub fn holds_home(&self) -> bool {
         self.home.as_ref().is_some_and(Home::is_inside)
+    }
+
+    /// Returns what gets its name in one step.
+    pub fn unit(&self) -> Unit {
+        self.storage.unit
     }
 
     /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in
@@ -253,6 +261,16 @@ impl Jail {
             return Ok(());
         }
         if PSEUDO.contains(&fstatfs(fd)?.filesystem_type()) { Err(Cause::NotRegular) } else { Ok(()) }
+    }
+}
+
+/// Says how paths are looked up on this kernel, in a line for `--sandbox-report`.
+pub fn report_lookup(root: &OwnedFd) -> &'static str {
+    match Lookup::probe(root.as_fd()) {
+        Lookup::Beneath => "openat2: active",
+        Lookup::Host | Lookup::Stepwise => {
+            "openat2: not in this kernel, or hidden: paths are walked one name at a time"
+        }
     }
 }
 

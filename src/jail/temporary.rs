@@ -12,8 +12,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use super::Identity;
 use super::lookup::{kind, look_at};
+use super::{Identity, removal};
 use crate::name::FileName;
 
 /// A file under a made-up name.
@@ -83,10 +83,17 @@ pub(super) fn clear_away(dir: &OwnedFd) {
 
 fn remove_if_stale(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
     let Some(stat) = look_at(dir, name)?.filter(is_ours) else { return Ok(()) };
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let is_tree = kind(&stat) == SFlag::S_IFDIR;
+    let access = if is_tree { OFlag::O_RDONLY | OFlag::O_DIRECTORY } else { OFlag::O_WRONLY };
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = File::from(openat(dir, name.as_os_str(), flags, Mode::empty())?);
     let same = Identity::of(&fstat(&file)?) == Identity::of(&stat);
-    if same && file.try_lock().is_ok() {
+    if !same || file.try_lock().is_err() {
+        return Ok(());
+    }
+    if is_tree {
+        removal::remove_tree(dir, name)?;
+    } else {
         unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
     }
     Ok(())
@@ -97,13 +104,17 @@ fn remove_if_stale(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
 fn is_ours(stat: &FileStat) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let age = now.saturating_sub(u64::try_from(stat.st_mtime).unwrap_or(u64::MAX));
-    let untouched = stat.st_mode & 0o7777 == 0o600;
-    kind(stat) == SFlag::S_IFREG && stat.st_uid == geteuid().as_raw() && (untouched || age > OLD)
+    let untouched = match kind(stat) {
+        SFlag::S_IFREG => stat.st_mode & 0o7777 == 0o600,
+        SFlag::S_IFDIR => stat.st_mode & 0o777 == 0o700,
+        _ => return false,
+    };
+    stat.st_uid == geteuid().as_raw() && (untouched || age > OLD)
 }
 
 /// Makes up a name of the form `.scp-0123456789abcdef`. The standard library's hash keys come from the system's random
 /// numbers, and no two are the same in one process.
-fn make_up() -> Option<FileName> {
+pub(super) fn make_up() -> Option<FileName> {
     let random = RandomState::new().build_hasher().finish();
     FileName::new(format!("{PREFIX}{random:016x}").as_bytes())
 }

@@ -22,7 +22,7 @@ use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Leave, Replacement, Sync};
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
 /// Bytes from which on it is worth asking whether there is room for them: for less, the answer costs as much as trying.
@@ -226,7 +226,7 @@ impl Upload<'_> {
         let moded = self.set_mode(mode, keep);
         let timed = match times {
             Some(times) => set_file_handle_times(&self.file, Some(times.accessed), Some(times.modified))
-                .map_err(|error| Cause::times(&error)),
+                .map_err(|error| Cause::times(errno(&error))),
             None => Ok(()),
         };
         let sync = self.jail.storage.sync;

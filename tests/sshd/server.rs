@@ -205,7 +205,7 @@ fn listen(home: &Scratch, port: u16, forced: &str) -> Option<Child> {
     None
 }
 
-fn greets(port: u16) -> bool {
+pub(crate) fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
         return false;
     };
@@ -214,12 +214,12 @@ fn greets(port: u16) -> bool {
     stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-"
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn make_key(dir: &Path, name: &str, kind: &[&str]) {
+pub(crate) fn make_key(dir: &Path, name: &str, kind: &[&str]) {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-N", "", "-C", "test", "-f"])
         .arg(dir.join(name))
@@ -230,7 +230,7 @@ fn make_key(dir: &Path, name: &str, kind: &[&str]) {
 }
 
 /// sshd has to be called by its whole path: it runs itself anew for every connection.
-fn program() -> Option<&'static str> {
+pub(crate) fn program() -> Option<&'static str> {
     ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| {
         fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
     })

@@ -1,0 +1,128 @@
+//! A directory tree that is put in its place in one step: `--commit tree`.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{self, SFlag, mkdirat};
+use nix::unistd::fsync;
+
+use super::dir::Dir;
+use super::lookup::{kind, look_at};
+use super::temporary;
+use super::{Jail, removal};
+use crate::attr::Mode;
+use crate::name::FileName;
+use crate::policy::{Leave, Sync};
+use crate::refusal::{Refusal, Trail};
+
+/// A tree on its way in, beside the place where it will be. Dropped before it is committed, it leaves no trace and the old
+/// tree is still there.
+#[must_use]
+#[derive(Debug)]
+pub struct Staging<'j> {
+    jail: &'j Jail,
+    home: OwnedFd,
+    name: FileName,
+    temporary: FileName,
+    /// The mode of the directory that is replaced.
+    old_mode: Option<Mode>,
+    trail: Trail,
+    /// Keeps other sessions from clearing the tree away.
+    _lock: File,
+}
+
+impl<'j> Dir<'j> {
+    /// Makes a directory under a temporary name, which is to be called `name` when all is in it.
+    ///
+    /// # Errors
+    /// The rights, the name or what is there forbid it, or no directory can be made.
+    pub fn stage(&self, name: &FileName) -> Result<(Dir<'j>, Staging<'j>), Refusal> {
+        let trail = self.trail(name);
+        let refuse = |errno: Errno| Refusal::new(&trail, errno);
+        self.allow_storing(name).map_err(|why| Refusal::new(&trail, why))?;
+        self.clear_away_once();
+        let old_mode = match look_at(&self.fd, name).map_err(refuse)? {
+            None => None,
+            Some(_) if self.jail.rights.replacing == Leave::Withheld => return Err(refuse(Errno::EEXIST)),
+            Some(stat) if kind(&stat) == SFlag::S_IFDIR => {
+                Some(Mode::new(stat.st_mode).only(Mode::PERMISSIONS))
+            }
+            // A link to a directory would be exchanged for the tree, and what it leads to not be replaced at all.
+            Some(_) => return Err(refuse(Errno::ENOTDIR)),
+        };
+        let temporary = temporary::make_up().ok_or_else(|| refuse(Errno::EEXIST))?;
+        mkdirat(&self.fd, temporary.as_os_str(), stat::Mode::S_IRWXU).map_err(refuse)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, temporary.as_os_str(), flags, stat::Mode::empty()).map_err(refuse)?;
+        let home = self.fd.try_clone().map_err(|error| Refusal::new(&trail, error))?;
+        let lock = File::from(fd.try_clone().map_err(|error| Refusal::new(&trail, error))?);
+        // Where there are no locks nothing is cleared away either.
+        let _ = lock.try_lock();
+        let dir = self.staged(fd, &temporary, trail.clone()).map_err(refuse)?;
+        let name = name.clone();
+        Ok((dir, Staging { jail: self.jail, home, name, temporary, old_mode, trail, _lock: lock }))
+    }
+}
+
+impl Staging<'_> {
+    /// Returns the mode of the directory that is replaced, if there is one.
+    pub fn old_mode(&self) -> Option<Mode> {
+        self.old_mode
+    }
+
+    /// Gives the tree its name, and removes the old one.
+    ///
+    /// # Errors
+    /// It has not got its name, and the old tree is still there.
+    pub fn commit(self) -> Result<(), Refusal> {
+        self.publish().map_err(|errno| Refusal::new(&self.trail, errno))
+        // Dropped now, what is left under the temporary name is removed: the old tree, or the new one.
+    }
+
+    fn publish(&self) -> Result<(), Errno> {
+        let (from, to) = (self.temporary.as_os_str(), self.name.as_os_str());
+        let flags = match self.old_mode {
+            Some(_) => RenameFlags::RENAME_EXCHANGE,
+            None => RenameFlags::RENAME_NOREPLACE,
+        };
+        match renameat2(&self.home, from, &self.home, to, flags) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => self.publish_in_steps()?,
+            renamed => renamed?,
+        }
+        if self.jail.storage.sync == Sync::File {
+            fsync(openat(&self.home, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, stat::Mode::empty())?)?;
+        }
+        Ok(())
+    }
+
+    /// The next best on a file system that cannot exchange two names: for a moment there is neither tree.
+    fn publish_in_steps(&self) -> Result<(), Errno> {
+        log::warn!(
+            "event=storage path=\"{}\" reason=\"this file system cannot exchange\"",
+            self.trail.escaped()
+        );
+        let aside = temporary::make_up().ok_or(Errno::EEXIST)?;
+        let rename = |from: &FileName, to: &FileName| {
+            renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())
+        };
+        if self.old_mode.is_some() {
+            rename(&self.name, &aside)?;
+        }
+        if let Err(errno) = rename(&self.temporary, &self.name) {
+            let _ = rename(&aside, &self.name);
+            return Err(errno);
+        }
+        // What cannot be removed now is cleared away later.
+        let _ = removal::remove_tree(&self.home, &aside);
+        Ok(())
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        // Nobody is left to hear that it failed; a later session clears it away.
+        let _ = removal::remove_tree(&self.home, &self.temporary);
+    }
+}

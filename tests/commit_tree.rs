@@ -1,0 +1,120 @@
+//! `--commit tree`: a directory is put in its place in one step, with all that is in it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::server::Server;
+use crate::tally;
+use crate::yard::Yard;
+
+/// A tree of 10 files, each with the generation in it.
+fn session(generation: u32) -> String {
+    let files = (0..10).map(|file| format!("C0644 8 f{file}\n{generation:08}\0"));
+    format!("D0750 0 site\n{}E\n", files.collect::<String>())
+}
+
+fn upload(yard: &Yard, script: &str, exit: i32) {
+    let mut peer = Server::of(yard).option("--commit").option("tree").sink("-r", ".");
+    peer.says(script).hangs_up();
+    peer.hears_the_rest();
+    peer.sees_exit(exit);
+}
+
+/// Nothing but the site is in the root.
+fn only_the_site_is_there(yard: &Yard) {
+    let names: Vec<_> =
+        fs::read_dir(yard.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["site"]);
+}
+
+#[test]
+fn who_lists_the_target_sees_the_old_tree_or_the_new_one_and_never_a_mixture() {
+    let Some(yard) = Yard::confined() else { return };
+    upload(&yard, &session(0), 0);
+    let swaps = 200;
+    let done = AtomicBool::new(false);
+    let looks = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut looks = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                // The directory is pinned first, as a program would do that serves it.
+                let site = fs::File::open(yard.path("site")).expect("the target is never absent");
+                let pinned =
+                    PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&site)));
+                let Ok(names) = fs::read_dir(&pinned) else { continue };
+                let read = |name: std::ffi::OsString| fs::read_to_string(pinned.join(name)).ok();
+                let contents: Vec<Option<String>> =
+                    names.map(|name| read(name.unwrap().file_name())).collect();
+                // A tree that is being removed is nobody's target any more.
+                let current = fs::metadata(&pinned).ok().zip(fs::metadata(yard.path("site")).ok());
+                let same = |(a, b): (fs::Metadata, fs::Metadata)| {
+                    std::os::unix::fs::MetadataExt::ino(&a) == std::os::unix::fs::MetadataExt::ino(&b)
+                };
+                if !current.is_some_and(same) {
+                    continue;
+                }
+                assert_eq!(contents.len(), 10, "{contents:?}");
+                assert!(contents.iter().all(|content| *content == contents[0]), "{contents:?}");
+                looks += 1;
+            }
+            looks
+        });
+        for generation in 1..=swaps {
+            upload(&yard, &session(generation), 0);
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(looks > 0);
+    yard.has("site/f9", format!("{swaps:08}"));
+    only_the_site_is_there(&yard);
+    tally::figure(&format!(
+        "{swaps} trees swapped, {looks} looks at the target: never a mixture, never absent"
+    ));
+}
+
+#[test]
+fn what_is_not_in_the_new_tree_is_gone_and_the_mode_of_the_old_one_stays() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.dir("site").file("site/obsolete", "x").dir("site/sub").file("site/sub/deep", "x");
+    yard.link("site/link", "../../outside/canary").chmod("site/sub", 0o500).chmod("site", 0o711);
+    upload(&yard, &session(1), 0);
+    let mut names: Vec<_> =
+        fs::read_dir(yard.path("site")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, (0..10).map(|file| std::ffi::OsString::from(format!("f{file}"))).collect::<Vec<_>>());
+    assert_eq!(yard.mode("site"), 0o711);
+    only_the_site_is_there(&yard);
+}
+
+#[test]
+fn a_tree_that_is_not_complete_leaves_the_old_one() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.dir("site").file("site/old", "x");
+    let whole = session(1);
+    for script in [
+        // Cut in a file, between two, before the last E; a file that the sender could not read; one that is refused; a
+        // complaint of the sender's; the sender gives up.
+        &whole[..60],
+        &whole[..13],
+        whole.strip_suffix("E\n").unwrap(),
+        "D0755 0 site\nC0644 1 a\nx\x01cannot read\nE\n",
+        "D0755 0 site\nC0644 1 .scp-0123456789abcdef\nE\n",
+        "D0755 0 site\n\x01scp: a: gone\nE\n",
+        "D0755 0 site\n\x02\n",
+    ] {
+        upload(&yard, script, 1);
+        yard.has("site/old", "x");
+        only_the_site_is_there(&yard);
+    }
+}
+
+#[test]
+fn a_file_or_a_link_is_not_taken_for_a_tree() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("site", "a file");
+    upload(&yard, "D0755 0 site\n", 1);
+    yard.has("site", "a file");
+}
