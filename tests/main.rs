@@ -46,6 +46,8 @@ mod download;
 mod environment;
 /// The root: what leads out of it, and special files in it.
 mod escape;
+/// Every system call of an upload fails once, at every place.
+mod faults;
 /// The program's rooms and what each may know: imports go down, never up, never in a circle.
 mod floors;
 /// Patterns, braces and `~` in the client's command line, which no shell has seen.
