@@ -1,0 +1,733 @@
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::thread;
+
+use arbitrary::{Arbitrary, Unstructured};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use scp_server::abort::Abort;
+use scp_server::channel::Channel;
+use scp_server::jail::Jail;
+use scp_server::pattern::{Component, braces, components};
+use scp_server::policy::{Grant, Patience, Rights, Sandbox, Storage};
+use scp_server::refusal::Tally;
+use scp_server::request::{self, Chatter, Depth, Fetch, Keep, Request};
+use scp_server::source;
+use scp_server::wire::Record;
+use scp_server::words::{Letter, Word, split};
+
+use crate::bytes::Bytes;
+use crate::memory;
+use crate::naive::{self, Line};
+use crate::sink::furnished;
+use crate::tree::{Id, Kind, Node, Tree};
+use crate::wire::moves;
+use crate::yard::{self, CANARY, Ears, Yard, is_temporary};
+
+/// Bytes that the program may hold: its buffers, and the paths that a pattern stands for.
+const MEMORY: usize = 16 * 1024 * 1024;
+
+/// Paths that the patterns of a request may stand for; more would only be slow.
+const PATHS: usize = 4096;
+
+/// Complaints of a directory that are told in words; the rest is a number.
+const TOLD: usize = 64;
+
+/// A command line, a newline and what the client answers; or a tree, a request and answers.
+pub fn run(data: &[u8]) {
+    if data.starts_with(b"scp ") {
+        let at = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
+        let Ok(Ok(Request::Fetch(mut fetch))) = split(&data[..at]).map(|words| request::parse(&words)) else {
+            return;
+        };
+        // Its lines on the screen would only slow us down.
+        fetch.chatter = Chatter::Quiet;
+        let said = data.get(at + 1..).unwrap_or_default().to_vec();
+        yard::with(|yard| {
+            let tree = furnished(true, false, yard);
+            Session { fetch, tree, said, pieces: vec![], hears: Some(Hears::All) }.play(yard);
+        });
+    } else if let Ok(plan) = Plan::arbitrary(&mut Unstructured::new(data)) {
+        yard::with(|yard| plan.session(yard).play(yard));
+    }
+}
+
+/// Prints what an input stands for.
+pub fn show(data: &[u8]) {
+    println!("{:#?}", Plan::arbitrary(&mut Unstructured::new(data)));
+}
+
+// -- what the fuzzer makes up --
+
+#[derive(Arbitrary, Debug)]
+struct Plan {
+    recursive: bool,
+    keep: bool,
+    unconfined: bool,
+    hears: u8,
+    most: u16,
+    answers: Answers,
+    pieces: Bytes,
+    sources: Vec<Source>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Answers {
+    Bytes(Bytes),
+    /// Yes to all, but for one answer that is this byte and a line.
+    But(u8, u8),
+    Yes,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Source {
+    Path(Bytes),
+    Top(u8),
+    Entry(u8, u8),
+    Word(Vec<(u8, bool)>),
+}
+
+#[derive(Arbitrary, Debug)]
+struct Entry {
+    place: u8,
+    name: Name,
+    mode: u16,
+    what: What,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Name {
+    Bytes(Bytes),
+    Known(u8),
+    Long(u8),
+    Numbered(u8),
+}
+
+#[derive(Arbitrary, Debug)]
+enum What {
+    Directory,
+    Fifo,
+    File(Bytes),
+    Link(u8),
+    LinkTo(Bytes),
+    /// So many times one byte.
+    Run(u8, u32),
+    /// Many entries that cannot be sent.
+    Crowd(u8),
+}
+
+const TOPS: &[&str] =
+    &[".", "/", "", "./", "..", "../canary", "../canary/secret", "./.", "../root", "a", "a/..", "a/."];
+
+/// How many of them are safe where nothing confines.
+const HOST_TOPS: usize = 2;
+
+const NAMES: &[&[u8]] = &[
+    b"a",
+    b"b",
+    b"c",
+    b"a\nb",
+    b"a\\^Jb",
+    b"\n",
+    b".scp-0123456789abcdef",
+    b".hidden",
+    b"-rf",
+    b" ",
+    b"\x1b[2J",
+    b"\xff\xfe",
+    b"*",
+    b"?",
+    b"[a]",
+    b"~",
+    b"E",
+    b"\xe2\x80\xae",
+    b"...",
+];
+
+const LINKS: &[&str] =
+    &["a", "b", ".", "a/b", "../a", "..", "../b", "nowhere", "loop", "../canary", "../canary/secret", "/etc"];
+
+/// How many of them stay inside.
+const HOST_LINKS: usize = 4;
+
+impl Plan {
+    fn session(self, yard: &Yard) -> Session {
+        let confined = !self.unconfined;
+        let mut tree = Tree::new(confined);
+        let mut places = vec![Tree::ROOT];
+        for Entry { place, name, mode, what } in self.entries.iter().take(24) {
+            let dir = places[usize::from(*place) % places.len()];
+            let name = name.bytes();
+            let is_name = !matches!(name.as_slice(), b"" | b"." | b"..") && name.len() <= 255;
+            if !is_name || name.iter().any(|byte| b"/\0".contains(byte)) || tree.child(dir, &name).is_some() {
+                continue;
+            }
+            let mode = u32::from(*mode) & 0o7777;
+            match what {
+                What::Directory => places.push(tree.put(dir, &name, Node::directory(mode))),
+                What::Fifo => drop(tree.put(dir, &name, Node::new(Kind::Fifo, mode))),
+                What::File(contents) => drop(tree.put(dir, &name, Node::file(contents.0.clone(), mode))),
+                What::Run(byte, length) => {
+                    let contents = vec![*byte; (*length % 200_000) as usize];
+                    tree.put(dir, &name, Node::file(contents, mode));
+                }
+                What::Link(n) => {
+                    let known = if confined { LINKS } else { &LINKS[..HOST_LINKS] };
+                    let mut target = known[usize::from(*n) % known.len()].as_bytes().to_vec();
+                    if target == b"/etc" {
+                        target = yard.canary();
+                    }
+                    tree.put(dir, &name, Node::link(target));
+                }
+                What::LinkTo(target) => {
+                    let target = &target.0;
+                    if confined && !target.is_empty() && !target.contains(&0) {
+                        tree.put(dir, &name, Node::link(target.clone()));
+                    }
+                }
+                What::Crowd(count) => {
+                    let crowd = tree.put(dir, &name, Node::directory(0o755));
+                    for n in 0..count % 80 {
+                        tree.put(crowd, format!("{n}").as_bytes(), Node::new(Kind::Fifo, 0o600));
+                    }
+                }
+            }
+        }
+        let mut sources: Vec<_> =
+            self.sources.iter().take(8).map(|source| source.word(&tree, confined)).collect();
+        sources.retain(|word| !word.0.iter().any(|letter| letter.byte == 0));
+        let said = match &self.answers {
+            Answers::Bytes(bytes) => bytes.0.clone(),
+            Answers::But(at, byte) => {
+                let mut said = vec![0; usize::from(*at)];
+                said.extend([*byte, b'x', b'\n']);
+                said.resize(4096, 0);
+                said
+            }
+            Answers::Yes => vec![0; 4096],
+        };
+        let depth = if self.recursive { Depth::Tree } else { Depth::Flat };
+        let keep = if self.keep { Keep::Attributes } else { Keep::Contents };
+        Session {
+            fetch: Fetch { sources, depth, keep, chatter: Chatter::Quiet },
+            tree,
+            said,
+            pieces: self.pieces.0,
+            hears: match self.hears % 8 {
+                0 => Some(Hears::UpTo(self.most.into())),
+                1 | 2 => None,
+                _ => Some(Hears::All),
+            },
+        }
+    }
+}
+
+impl Source {
+    fn word(&self, tree: &Tree, confined: bool) -> Word {
+        match self {
+            Self::Path(path) if confined => Word::literal(&path.0),
+            Self::Word(letters) if confined => {
+                Word(letters.iter().map(|&(byte, live)| Letter { byte, live }).collect())
+            }
+            Self::Entry(n, deeper) => {
+                let names = |id| tree.children(id).iter();
+                let root = Tree::ROOT;
+                let Some((name, &id)) = names(root).nth(usize::from(*n) % names(root).count().max(1)) else {
+                    return Word::literal(b".");
+                };
+                if !tree.is_directory(id) {
+                    return Word::literal(name);
+                }
+                match names(id).nth(usize::from(*deeper) % 8) {
+                    Some((below, _)) => Word::literal(&[name, &b"/"[..], below].concat()),
+                    None => Word::literal(name),
+                }
+            }
+            Self::Top(n) => {
+                let known = if confined { TOPS } else { &TOPS[..HOST_TOPS] };
+                let top = known[usize::from(*n) % known.len()];
+                Word::literal(if top == "/" && !confined { b"./" } else { top.as_bytes() })
+            }
+            Self::Path(_) | Self::Word(_) => Word::literal(b"."),
+        }
+    }
+}
+
+impl Name {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.0.clone(),
+            Self::Known(n) => NAMES[usize::from(*n) % NAMES.len()].to_vec(),
+            Self::Long(length) => vec![b'l'; usize::from(*length)],
+            Self::Numbered(n) => format!("n{n}").into_bytes(),
+        }
+    }
+}
+
+// -- the session --
+
+struct Session {
+    fetch: Fetch,
+    tree: Tree,
+    /// The client's answers.
+    said: Vec<u8>,
+    pieces: Vec<u8>,
+    /// None: all of it, through a pipe.
+    hears: Option<Hears>,
+}
+
+enum Hears {
+    All,
+    UpTo(usize),
+}
+
+impl Session {
+    fn play(self, yard: &Yard) {
+        if self.count_paths() > PATHS {
+            return;
+        }
+        yard.lay_out(&self.tree);
+        env::set_current_dir(&yard.root).unwrap();
+        let grant = Grant {
+            root: self.tree.confined().then(|| yard.root.clone()),
+            home: None,
+            rights: Rights::default(),
+            storage: Storage::default(),
+            sandbox: Sandbox::Off,
+        };
+        let jail = Jail::open(grant).unwrap();
+        let mouth = yard::mouth_in_pieces(&self.said, &self.pieces);
+        let (ended, heard, deaf) = match &self.hears {
+            None => {
+                let (ears, end) = pipe2(OFlag::O_CLOEXEC).unwrap();
+                let (ended, heard) = thread::scope(|scope| {
+                    let heard = scope.spawn(|| {
+                        let mut heard = Vec::new();
+                        File::from(ears).read_to_end(&mut heard).unwrap();
+                        heard
+                    });
+                    (self.serve(&jail, mouth, end), heard.join().unwrap())
+                });
+                (ended, heard, false)
+            }
+            Some(hears) => {
+                let most = match hears {
+                    Hears::All => None,
+                    Hears::UpTo(most) => Some(*most),
+                };
+                let ears = Ears::new(most);
+                let ended = self.serve(&jail, mouth, ears.end());
+                (ended, ears.heard(), most.is_some())
+            }
+        };
+        yard.check();
+        self.tree.compare(yard.root());
+        assert!(!heard.windows(CANARY.len()).any(|window| window == CANARY), "the canary was sent");
+        let mut model = Model {
+            session: &self,
+            heard: &heard,
+            deaf,
+            said: &self.said,
+            levels: vec![],
+            tally: Tally::default(),
+            known: true,
+        };
+        match (model.converse(yard), &ended) {
+            (Err(Stop::Deaf), _) => {}
+            (Ok(()), Ok(tally)) => {
+                if model.known {
+                    assert_eq!(*tally, model.tally);
+                }
+            }
+            (Err(Stop::Abort { has_words }), Err(abort)) => {
+                assert_eq!(abort.last_words().is_some(), has_words, "{abort}");
+            }
+            (expected, ended) => panic!("ended with {ended:?}, not {expected:?}"),
+        }
+        assert!(deaf || model.heard.is_empty(), "more was said: {}", model.heard.escape_ascii());
+    }
+
+    fn serve(&self, jail: &Jail, mouth: OwnedFd, ears: OwnedFd) -> Result<Tally, Abort> {
+        memory::bounded(MEMORY, || {
+            let mut channel = Channel::new(mouth, ears, None, Patience::default());
+            let ended = source::run(&self.fetch, jail, &mut channel);
+            if let Err(abort) = &ended
+                && let Some(words) = abort.last_words()
+            {
+                let _ = channel.complain(&words);
+            }
+            ended
+        })
+    }
+
+    /// Counts the paths that the request can stand for, as if every name matched everywhere.
+    fn count_paths(&self) -> usize {
+        let paths = |word: &Word| {
+            let patterns = components(word).iter().filter(|part| Component::is_pattern(part)).count();
+            (self.tree.size() + 1).saturating_pow(patterns.try_into().unwrap())
+        };
+        let words = self.fetch.sources.iter().flat_map(|word| braces(word).unwrap_or_default());
+        words.map(|word| paths(&word)).fold(0, usize::saturating_add)
+    }
+}
+
+/// The receiving side, which knows what it ought to receive.
+struct Model<'a> {
+    session: &'a Session,
+    heard: &'a [u8],
+    /// Whether the end of what was heard may be missing.
+    deaf: bool,
+    said: &'a [u8],
+    levels: Vec<Level>,
+    tally: Tally,
+    /// Whether it is known what the request stands for.
+    known: bool,
+}
+
+/// A directory that is being received.
+struct Level {
+    dir: Id,
+    route: Vec<u8>,
+    /// What is yet to come: by the name in the record, what may be under it.
+    due: BTreeMap<Vec<u8>, Vec<Id>>,
+    /// Entries of which only the times were announced.
+    skipped: usize,
+    /// Entries that cannot be sent.
+    held: usize,
+}
+
+/// Why nothing more is foretold.
+#[derive(Debug)]
+enum Stop {
+    Abort { has_words: bool },
+    Deaf,
+}
+
+#[derive(Debug)]
+enum Sent {
+    File { size: usize },
+    Directory,
+}
+
+impl Model<'_> {
+    fn converse(&mut self, yard: &Yard) -> Result<(), Stop> {
+        let ended = self.all(yard);
+        if let Err(Stop::Abort { has_words: true }) = ended
+            && !self.deaf
+        {
+            self.complaint()?;
+        }
+        ended
+    }
+
+    fn all(&mut self, yard: &Yard) -> Result<(), Stop> {
+        if !self.answer()? {
+            return Ok(());
+        }
+        let special = |letter: &Letter| letter.live && b"*?[{~".contains(&letter.byte);
+        if self.session.fetch.sources.iter().any(|word| word.0.iter().any(special)) {
+            self.known = false;
+            return self.anything();
+        }
+        let mut held = 0;
+        for word in &self.session.fetch.sources {
+            let path = word.bytes();
+            let route = self.route(&path, yard);
+            let name = last(&path);
+            let found = match last(&route) {
+                Some(name) if is_temporary(&name) => None,
+                _ => self.session.tree.walk(Tree::ROOT, &route).ok(),
+            };
+            let Some(id) = found else {
+                held += 1;
+                continue;
+            };
+            let name = match &self.session.tree.node(id).kind {
+                Kind::File(_) => name,
+                Kind::Directory { .. } if self.session.fetch.depth == Depth::Tree => {
+                    let name = name.unwrap_or_else(|| match id {
+                        Tree::ROOT => b"root".to_vec(),
+                        _ => self.session.tree.name(id),
+                    });
+                    (!name.contains(&b'\n')).then_some(name)
+                }
+                _ => None,
+            };
+            let Some(name) = name else {
+                held += 1;
+                continue;
+            };
+            let mut due = BTreeMap::from([(written(&name), vec![id])]);
+            self.entry(&mut due, &route)?;
+            while !self.levels.is_empty() {
+                self.step()?;
+            }
+        }
+        self.complaints(held)
+    }
+
+    /// Takes a record, and its contents, in the innermost directory; or its end.
+    fn step(&mut self) -> Result<(), Stop> {
+        let Some(&first) = self.heard.first() else { return self.out_of_words() };
+        let mut level = self.levels.pop().unwrap();
+        if first == 1 || first == b'E' {
+            let due: usize = level.due.values().map(Vec::len).sum();
+            assert_eq!(due, level.skipped, "left out: {:?}", level.due);
+            self.complaints(level.held)?;
+            assert_eq!(self.record()?, Line::End);
+            self.answer()?;
+            return Ok(());
+        }
+        let route = level.route.clone();
+        let mut due = std::mem::take(&mut level.due);
+        self.levels.push(level);
+        let at = self.levels.len() - 1;
+        let announced = self.entry(&mut due, &route);
+        self.levels[at].due = due;
+        if !announced? {
+            self.levels[at].skipped += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes one of the entries that are due, and tells whether it is known which.
+    fn entry(&mut self, due: &mut BTreeMap<Vec<u8>, Vec<Id>>, route: &[u8]) -> Result<bool, Stop> {
+        let keeps = self.session.fetch.keep == Keep::Attributes;
+        if keeps {
+            let record = self.record()?;
+            assert!(matches!(record, Line::Times(..)), "{record:?}");
+            if !self.answer()? {
+                return Ok(false);
+            }
+        }
+        let (name, mode, sent) = match self.record()? {
+            Line::File { mode, size, name } => (name, mode, Sent::File { size: size as usize }),
+            Line::Directory { mode, name } => (name, mode, Sent::Directory),
+            other => panic!("{other:?} where an entry was due"),
+        };
+        let tree = &self.session.tree;
+        let told = if tree.confined() { 0o777 } else { 0o6777 };
+        let candidates =
+            due.get_mut(&name).unwrap_or_else(|| panic!("nobody asked for {}", name.escape_ascii()));
+        let wanted = self.said.first() == Some(&0);
+        let mut fits = |id: &Id| {
+            let node = tree.node(*id);
+            let alike = match (&node.kind, &sent) {
+                (Kind::File(contents), Sent::File { size }) => {
+                    let body = &self.heard[..contents.len().min(self.heard.len())];
+                    contents.len() == *size && (!wanted || contents.starts_with(body))
+                }
+                (Kind::Directory { .. }, Sent::Directory) => true,
+                _ => false,
+            };
+            alike && mode == node.mode & told
+        };
+        let Some(which) = candidates.iter().position(&mut fits) else {
+            panic!("{sent:?} of mode {mode:o} is not {}", name.escape_ascii());
+        };
+        let id = candidates.swap_remove(which);
+        if !self.answer()? {
+            return Ok(true);
+        }
+        self.tally.copied += 1;
+        match &tree.node(id).kind {
+            Kind::File(contents) => {
+                self.contents(contents.len())?;
+            }
+            _ => {
+                let route = if self.levels.is_empty() { route.to_vec() } else { extend(route, &name) };
+                self.enter(id, route);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes contents, what is said of them, and answers.
+    fn contents(&mut self, size: usize) -> Result<(), Stop> {
+        if self.heard.len() < size + 1 {
+            return self.out_of_words();
+        }
+        let (_, rest) = self.heard.split_at(size);
+        assert_eq!(rest[0], 0, "after the contents");
+        self.heard = &rest[1..];
+        // A client that has all may leave; the next record will tell.
+        if !self.said.is_empty() {
+            self.answer()?;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, dir: Id, route: Vec<u8>) {
+        let tree = &self.session.tree;
+        let mut level = Level { dir, route, due: BTreeMap::new(), skipped: 0, held: 0 };
+        for (name, &id) in tree.children(dir) {
+            if is_temporary(name) {
+                continue;
+            }
+            let target = match tree.node(id).kind {
+                // A link is looked up by the way that led here.
+                Kind::Link(_) if tree.confined() => {
+                    let whole = extend(&level.route, name);
+                    if whole.len() < 4096 { tree.walk(Tree::ROOT, &whole).ok() } else { None }
+                }
+                Kind::Link(_) => tree.walk(dir, name).ok(),
+                _ => Some(id),
+            };
+            let is_open = |id| id == dir || self.levels.iter().any(|level| level.dir == id);
+            match target {
+                Some(id) if matches!(tree.node(id).kind, Kind::File(_)) => {
+                    level.due.entry(written(name)).or_default().push(id);
+                }
+                Some(id) if tree.is_directory(id) && !name.contains(&b'\n') && !is_open(id) => {
+                    level.due.entry(written(name)).or_default().push(id);
+                }
+                _ => level.held += 1,
+            }
+        }
+        self.levels.push(level);
+    }
+
+    /// Takes as many complaints as there are entries that cannot be sent.
+    fn complaints(&mut self, held: usize) -> Result<(), Stop> {
+        self.tally.refused += held as u64;
+        for _ in 0..held.min(TOLD) {
+            self.complaint()?;
+        }
+        if held > TOLD {
+            let text = self.complaint()?;
+            assert_eq!(text, format!("scp: {} more entries were not sent", held - TOLD));
+        }
+        Ok(())
+    }
+
+    fn complaint(&mut self) -> Result<String, Stop> {
+        if self.heard.first() != Some(&1) {
+            self.out_of_words()?;
+        }
+        let line = self.line()?;
+        assert!(line.len() < 2046, "{}", line.len());
+        let text = String::from_utf8(line[1..].to_vec()).unwrap();
+        assert!(text.starts_with("scp: ") && !text.chars().any(moves), "{text:?}");
+        Ok(text)
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, Stop> {
+        let Some(end) = self.heard.iter().position(|&byte| byte == b'\n') else {
+            return self.out_of_words().map(|()| vec![]);
+        };
+        let line = self.heard[..end].to_vec();
+        self.heard = &self.heard[end + 1..];
+        Ok(line)
+    }
+
+    fn record(&mut self) -> Result<Line, Stop> {
+        let line = self.line()?;
+        let shown = line.escape_ascii().to_string();
+        assert!(Record::parse(&line).is_ok(), "no record: {shown}");
+        Ok(naive::line(&line).unwrap_or_else(|| panic!("no record: {shown}")))
+    }
+
+    fn out_of_words(&self) -> Result<(), Stop> {
+        assert!(self.deaf, "something is missing after {}", self.heard.escape_ascii());
+        Err(Stop::Deaf)
+    }
+
+    /// Gives the next answer: whether what was announced is wanted.
+    fn answer(&mut self) -> Result<bool, Stop> {
+        let Some((&first, rest)) = self.said.split_first() else {
+            return Err(Stop::Abort { has_words: false });
+        };
+        self.said = rest;
+        if first == 0 {
+            return Ok(true);
+        }
+        let window = &rest[..rest.len().min(4096)];
+        match window.iter().position(|&byte| byte == b'\n') {
+            Some(end) => self.said = &rest[end + 1..],
+            None if window.len() == 4096 => return Err(Stop::Abort { has_words: true }),
+            None => self.said = b"",
+        }
+        if first != 1 {
+            return Err(Stop::Abort { has_words: false });
+        }
+        self.tally.refused += 1;
+        Ok(false)
+    }
+
+    /// Takes whatever patterns stand for, as long as it is in order and came from the tree.
+    fn anything(&mut self) -> Result<(), Stop> {
+        let keeps = self.session.fetch.keep == Keep::Attributes;
+        let mut depth = 0_usize;
+        while let Some(&first) = self.heard.first() {
+            if first == 1 {
+                self.complaint()?;
+                continue;
+            }
+            let mut record = self.record()?;
+            assert_eq!(keeps && record != Line::End, matches!(record, Line::Times(..)), "{record:?}");
+            if keeps && record != Line::End {
+                if !self.answer()? {
+                    continue;
+                }
+                record = self.record()?;
+            }
+            let wanted = match record {
+                Line::End => {
+                    self.answer()?;
+                    depth = depth.checked_sub(1).unwrap();
+                    continue;
+                }
+                Line::Directory { .. } => {
+                    assert_eq!(self.session.fetch.depth, Depth::Tree);
+                    let wanted = self.answer()?;
+                    depth += usize::from(wanted);
+                    continue;
+                }
+                Line::File { size, .. } => self.answer()?.then_some(size as usize),
+                other => panic!("{other:?} where an entry was due"),
+            };
+            if let Some(size) = wanted {
+                let body = self.heard.get(..size).unwrap_or_default();
+                let known = self.session.tree.contents().any(|contents| contents == body);
+                assert!(known || self.heard.len() < size, "contents from elsewhere");
+                self.contents(size)?;
+            }
+        }
+        if self.deaf || depth > 0 { self.out_of_words() } else { Ok(()) }
+    }
+
+    /// Turns a path into one from the root, as the client may write it.
+    fn route(&self, path: &[u8], yard: &Yard) -> Vec<u8> {
+        if !self.session.tree.confined() {
+            return path.to_vec();
+        }
+        let rest = match path.strip_prefix(yard.root.as_os_str().as_bytes()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+            _ => path,
+        };
+        let slashes = rest.iter().take_while(|&&byte| byte == b'/').count();
+        rest[slashes..].to_vec()
+    }
+}
+
+/// Returns the last name of a path, if it is a name.
+fn last(path: &[u8]) -> Option<Vec<u8>> {
+    let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
+    let name = path[..end].rsplit(|&byte| byte == b'/').next()?;
+    (!matches!(name, b"." | b"..")).then(|| name.to_vec())
+}
+
+/// Writes a name as a record does.
+fn written(name: &[u8]) -> Vec<u8> {
+    name.split(|&byte| byte == b'\n').collect::<Vec<_>>().join(&b"\\^J"[..])
+}
+
+fn extend(route: &[u8], name: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if route.is_empty() || route.ends_with(b"/") { b"" } else { b"/" };
+    [route, slash, name].concat()
+}
