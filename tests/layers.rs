@@ -140,7 +140,6 @@ fn the_report_has_a_line_for_each_layer_and_says_why_one_is_not_active() {
 
 // covers: security SBX-03
 #[test]
-#[ignore = "the report names access rights instead"]
 fn the_report_says_what_to_do_where_landlock_is_missing() {
     if !cell::is_about_confinement() || !cell::kernel_has_all_layers() {
         return;
