@@ -508,7 +508,9 @@ impl Session {
             owed: 0,
             told: 0,
             complaints: 0,
-            open: 0,
+            certain: 0,
+            slots: 0,
+            probed: None,
         };
         model.check(yard, &ended);
     }
@@ -573,8 +575,11 @@ struct Model<'a> {
     told: u64,
     /// Complaints of the client's, which are not answered.
     complaints: u64,
-    /// Directories that were open before the last record.
-    open: usize,
+    /// Answers that are certain to be asked for, but for the last one of all: on that one the client may leave.
+    certain: usize,
+    /// Answers that were due so far, and how many had been when the way of the client was tried out.
+    slots: u64,
+    probed: Option<u64>,
 }
 
 struct Level {
@@ -650,7 +655,9 @@ impl Model<'_> {
         let surplus = self.heard.left.iter().take_while(|&&byte| byte == 0).count();
         let most = match self.session.manners.pipeline {
             Pipeline::Off => 0,
-            Pipeline::Auto if is_cut => self.open + 1,
+            // A second answer is tried at the first directory, to see how the client reads; it may be the last one.
+            Pipeline::Auto if is_cut && self.probed == Some(self.slots) => self.certain.max(1),
+            Pipeline::Auto if is_cut => self.certain,
             Pipeline::Auto => 0,
             Pipeline::On => 256,
         };
@@ -664,6 +671,7 @@ impl Model<'_> {
     fn answered(&mut self, guess: Guess, only_counts: bool) -> Result<bool, Lost> {
         let guess = if self.known { guess } else { Guess::Unknown };
         let waits = self.session.manners.pipeline != Pipeline::Off;
+        self.slots += 1;
         self.owed += u64::from(guess == Guess::No);
         match (self.heard.answer(), guess) {
             (Some(Err(text)), Guess::Yes) if !geteuid().is_root() && text.ends_with("Permission denied") => {
@@ -709,7 +717,12 @@ impl Model<'_> {
         let mut tally = Tally::default();
         let mut said = self.session.said.as_slice();
         loop {
-            self.open = self.levels.len();
+            let open = self.levels.len();
+            // Of each directory its end; after times, what they are for and the end of that.
+            self.certain = match self.times {
+                Some(_) if open > 0 => open + 1,
+                _ => open.saturating_sub(1),
+            };
             let Some(&first) = said.first() else {
                 let at_rest = self.levels.is_empty() && self.times.is_none();
                 return if at_rest { Ok(End::Rest(tally)) } else { OUT_OF_STEP };
@@ -767,6 +780,7 @@ impl Model<'_> {
                     if guess == Guess::No {
                         plan = None;
                     }
+                    self.certain = self.levels.len();
                     let size = usize::try_from(size).unwrap_or(usize::MAX);
                     let (contents, rest) = said.split_at(said.len().min(size));
                     said = rest;
@@ -1057,6 +1071,9 @@ impl Model<'_> {
         }
         let yes = self.answered(guess, false)?;
         let known = self.known && guess != Guess::No;
+        if yes && self.levels.is_empty() {
+            self.probed.get_or_insert(self.slots);
+        }
         if let (true, true, Some(Staged { dir, name, .. })) = (yes, known, &level.staged) {
             let inherited = self.tree.node(*dir).mode & 0o2000;
             let id = self.tree.detached(*dir, 0o700 | inherited);
