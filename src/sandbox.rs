@@ -142,8 +142,6 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
     };
     let restrict = || {
         Ruleset::default()
-            .set_compatibility(CompatLevel::HardRequirement)
-            .handle_access(AccessFs::from_all(insisted))?
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(known))?
             .handle_access(AccessNet::from_all(known))?
@@ -162,6 +160,9 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
             Err(refused("not in this kernel, or hidden by a container's profile (Linux 5.13 has it)".into()))
         }
         (RulesetStatus::NotEnforced, _) => Err(refused("not enforced".into())),
+        (_, LandlockStatus::Available { effective_abi, .. }) if effective_abi < insisted => Err(refused(
+            format!("this kernel's ({effective_abi:?}) does not confine truncation; Linux 6.2 does"),
+        )),
         (_, LandlockStatus::Available { effective_abi, .. }) => Ok(format!("active (ABI {effective_abi:?})")),
         (_, _) => Ok("active".into()),
     }

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::errno::Errno;
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
 use crate::peer::Peer;
-use crate::server::{Packets, Tested};
+use crate::server::{Packets, Tested, place};
 use crate::tally;
 use crate::yard::Yard;
 
@@ -28,30 +29,37 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    /// Does something in a thread whose processes have `openat2` as it is to be: by a seccomp filter, which they
-    /// inherit, as they would a container's.
+    /// Does something in a thread whose processes have `openat2` as it is to be.
     pub fn holds_while(self, doing: impl FnOnce() + Send) {
-        let errno = match self {
-            Self::Kernel => return doing(),
-            Self::NoSuchCall => Errno::ENOSYS,
-            Self::Forbidden => Errno::EPERM,
-        };
-        let name = std::thread::current().name().unwrap_or_default().to_owned();
-        let filtered = move || {
-            let rules = BTreeMap::from([(libc::SYS_openat2, Vec::new())]);
-            let (faked, arch) =
-                (SeccompAction::Errno(errno as u32), std::env::consts::ARCH.try_into().unwrap());
-            let filter = SeccompFilter::new(rules, SeccompAction::Allow, faked, arch).unwrap();
-            seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-            doing();
-        };
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, filtered).unwrap();
-            if let Err(panic) = thread.join() {
-                std::panic::resume_unwind(panic);
-            }
-        });
+        match self {
+            Self::Kernel => doing(),
+            Self::NoSuchCall => where_the_kernel_says(Errno::ENOSYS, &[libc::SYS_openat2], doing),
+            Self::Forbidden => where_the_kernel_says(Errno::EPERM, &[libc::SYS_openat2], doing),
+        }
     }
+}
+
+/// Does something in a thread for whose processes these calls fail: by a seccomp filter, which they inherit, as they
+/// would a container's.
+pub fn where_the_kernel_says(errno: Errno, calls: &[i64], doing: impl FnOnce() + Send) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    // Limits can be looked at all the same: the C library needs them to start a program.
+    let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0).unwrap();
+    let sets = SeccompRule::new(vec![sets]).unwrap();
+    let rule = |call| if call == libc::SYS_prlimit64 { vec![sets.clone()] } else { Vec::new() };
+    let rules: BTreeMap<_, _> = calls.iter().map(|&call| (call, rule(call))).collect();
+    let filtered = move || {
+        let (faked, arch) = (SeccompAction::Errno(errno as u32), std::env::consts::ARCH.try_into().unwrap());
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, faked, arch).unwrap();
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+        doing();
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, filtered).unwrap();
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }
 
 /// How the program is started.
@@ -152,8 +160,8 @@ pub fn within_reach(yard: &Yard, program: &Path) -> PathBuf {
         return program.into();
     }
     let name = yard.home().join("scp-server");
-    if !name.exists() && fs::hard_link(program, &name).is_err() {
-        fs::copy(program, &name).expect("the program can be copied");
+    if !name.exists() {
+        place(program, &name);
     }
     name
 }

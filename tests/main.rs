@@ -32,6 +32,8 @@ mod clients_replayed;
 mod command_line;
 /// A directory that is put in its place in one step.
 mod commit_tree;
+/// Many sessions at once, on the same names.
+mod concurrency;
 /// How long a client is waited for.
 mod deadlines;
 /// Records that are wrong in their form or in their place.
@@ -44,12 +46,16 @@ mod download;
 mod environment;
 /// The root: what leads out of it, and special files in it.
 mod escape;
+/// Every system call of an upload fails once, at every place.
+mod faults;
 /// The program's rooms and what each may know: imports go down, never up, never in a circle.
 mod floors;
 /// Patterns, braces and `~` in the client's command line, which no shell has seen.
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// The administrator's log: one line per event that nobody can forge, and no transfer that waits for it.
+mod log;
 /// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.
 mod meanwhile;
 /// Memory is flat: it does not grow with the number of files, nor with a size that somebody claims.
@@ -60,10 +66,14 @@ mod modes_and_times;
 mod mounts;
 /// Defects of ours, injected.
 mod panics;
+/// Acknowledging ahead, played to the program.
+mod pipeline;
 /// Acknowledging ahead, explored exhaustively in a model of client, wire and sink.
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
+/// Little memory, few descriptors, a clock that goes back, endless nesting.
+mod resources;
 /// Directories and what is in them, both ways.
 mod trees;
 /// `scp -t`: single files.
@@ -77,8 +87,14 @@ mod attacks;
 mod cell;
 /// The attacks on paths, in every cell.
 mod confinement;
+/// The layers of the sandbox: one that is missing, and what a session has when all are there.
+mod layers;
 /// Somebody exchanges directories and files for links outside, meanwhile.
 mod races;
+/// What an intruder in the program can do.
+mod sandbox;
+/// A real sshd with the recommended configuration, as it is in `packaging/`: what else a client asks of it.
+mod sshd_attacks;
 /// The attackers of the races, and their score.
 mod swaps;
 /// What the program asks of the kernel, as strace sees it.

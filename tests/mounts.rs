@@ -8,7 +8,7 @@ use crate::tally;
 use crate::yard::Yard;
 
 /// Tells whether this machine lets us mount in a namespace of our own.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let works = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     let works = works.is_ok_and(|output| output.status.success());
     if !works {

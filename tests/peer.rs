@@ -316,9 +316,19 @@ impl Peer {
 
     /// Returns the most memory the program has used so far, in KiB.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = self.account_of("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Returns what the kernel tells of the program, in a file of its own in /proc.
+    pub fn account_of(&self, file: &str) -> String {
+        std::fs::read_to_string(self.process().join(file)).unwrap()
+    }
+
+    /// Returns the program's directory in /proc.
+    pub fn process(&self) -> PathBuf {
+        format!("/proc/{}", self.child.id()).into()
     }
 
     /// Returns what the program has open right now.

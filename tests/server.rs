@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::peer::Peer;
@@ -240,8 +240,8 @@ impl<'y> Server<'y> {
             return program;
         }
         let name = self.yard.home().join("scp-server");
-        if !name.exists() && fs::hard_link(&program, &name).is_err() {
-            fs::copy(&program, &name).expect("the program can be copied");
+        if !name.exists() {
+            place(&program, &name);
         }
         name
     }
@@ -252,6 +252,17 @@ impl<'y> Server<'y> {
             command.uid(uid.as_raw()).gid(gid.as_raw());
         }
         Peer::start(command, self.packets)
+    }
+}
+
+/// Gives a program another name, on whichever file system.
+///
+/// Another program does the copying: a descriptor of ours, open for writing while a test beside this one forks, would
+/// make the copy "busy" for exec.
+pub(crate) fn place(program: &Path, name: &Path) {
+    if fs::hard_link(program, name).is_err() {
+        let copied = Command::new("cp").arg(program).arg(name).status();
+        assert!(copied.unwrap().success(), "the program can be copied");
     }
 }
 

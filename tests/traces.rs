@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::cell::{self, Lookup};
 use crate::peer::Peer;
-use crate::server::Packets;
+use crate::server::{Packets, place};
 use crate::tally;
 use crate::yard::Yard;
 
@@ -156,7 +156,7 @@ fn trace<S: AsRef<OsStr>>(
     // A yard may hide what lies elsewhere.
     let program = yard.home().join("scp-server");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_scp-server"), &program).unwrap();
+        place(env!("CARGO_BIN_EXE_scp-server").as_ref(), &program);
     }
     let file = yard.home().join("trace");
     let mut command = match prepare {

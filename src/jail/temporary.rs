@@ -48,9 +48,11 @@ pub(super) fn create(dir: &OwnedFd) -> Result<Temporary, Errno> {
         match openat(dir, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(fd) => {
                 let file = File::from(fd);
-                if keep(&file)? {
+                if keep(&file) {
                     return Ok(Temporary { file, name });
                 }
+                // Whoever took it for stale has removed it by now, or does not get to it any more.
+                let _ = unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
             }
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
@@ -61,11 +63,11 @@ pub(super) fn create(dir: &OwnedFd) -> Result<Temporary, Errno> {
 
 /// Locks a new file, and tells whether it is still there: another session may have taken it for a stale one in the moment
 /// before.
-fn keep(file: &File) -> Result<bool, Errno> {
+fn keep(file: &File) -> bool {
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::WouldBlock) => false,
         // Where there are no locks nothing is cleared away either.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(fstat(file)?.st_nlink > 0),
+        Ok(()) | Err(TryLockError::Error(_)) => fstat(file).is_ok_and(|stat| stat.st_nlink > 0),
     }
 }
 

@@ -36,8 +36,8 @@ public class Ganymed {
             if (words[0].equals("put")) {
                 put(client, Paths.get(words[i]), new File(place), keep);
             } else {
-                // This one quotes by itself.
-                String path = words[i].replaceAll("\\\\(.)", "$1");
+                // It puts double quotes around a path, and leaves what is special within them to the user.
+                String path = words[i].replaceAll("\\\\([^\"$`\\\\])", "$1");
                 try (InputStream in = client.get(path); OutputStream out = new java.io.FileOutputStream(place)) {
                     in.transferTo(out);
                 }

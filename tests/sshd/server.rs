@@ -163,7 +163,12 @@ fn forced_command(home: &Scratch, setup: &Setup<'_>) -> String {
         return format!("cd '{root}' && exec sh -c \"$SSH_ORIGINAL_COMMAND\"");
     }
     let binary = binary_for_all(home);
-    format!("{} --root {root} {}", binary.display(), setup.options.join(" "))
+    let mut options = setup.options.join(" ");
+    // How every client fares when it is answered early: `SCP_SERVER_PIPELINE=auto cargo test interop`.
+    if let Ok(mode) = std::env::var("SCP_SERVER_PIPELINE") {
+        options += &format!(" --pipeline {mode}");
+    }
+    format!("{} --root {root} {options}", binary.display())
 }
 
 fn listen(home: &Scratch, port: u16, forced: &str) -> Option<Child> {
@@ -205,7 +210,7 @@ fn listen(home: &Scratch, port: u16, forced: &str) -> Option<Child> {
     None
 }
 
-fn greets(port: u16) -> bool {
+pub(crate) fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
         return false;
     };
@@ -214,12 +219,12 @@ fn greets(port: u16) -> bool {
     stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-"
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn make_key(dir: &Path, name: &str, kind: &[&str]) {
+pub(crate) fn make_key(dir: &Path, name: &str, kind: &[&str]) {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-N", "", "-C", "test", "-f"])
         .arg(dir.join(name))
@@ -230,7 +235,7 @@ fn make_key(dir: &Path, name: &str, kind: &[&str]) {
 }
 
 /// sshd has to be called by its whole path: it runs itself anew for every connection.
-fn program() -> Option<&'static str> {
+pub(crate) fn program() -> Option<&'static str> {
     ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| {
         fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
     })
