@@ -12,7 +12,7 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{self, FchmodatFlags, FileStat, SFlag, fchmodat, fstatat};
-use nix::unistd::{UnlinkatFlags, mkfifo, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, mkfifo, unlinkat};
 
 /// Links that the kernel follows in one lookup.
 const LINKS: usize = 40;
@@ -107,6 +107,16 @@ impl Tree {
             Kind::File(contents) => Some(contents.as_slice()),
             _ => None,
         })
+    }
+
+    /// Tells whether the account may read all there is.
+    pub fn is_readable(&self) -> bool {
+        let may_read = |node: &Node| match node.kind {
+            Kind::Directory { .. } => node.mode & 0o500 == 0o500,
+            Kind::File(_) => node.mode & 0o400 != 0,
+            _ => true,
+        };
+        geteuid().is_root() || self.nodes.iter().all(may_read)
     }
 
     /// Returns what a directory is called in its parent.
@@ -274,6 +284,7 @@ impl Tree {
                 Kind::Fifo => assert_eq!(kind(&stat), SFlag::S_IFIFO, "{shown}"),
                 Kind::File(contents) => {
                     assert_eq!(kind(&stat), SFlag::S_IFREG, "{shown}");
+                    make_readable(&fd, name, 0o400);
                     let mut read = Vec::new();
                     let file = openat(&fd, os(name), OFlag::O_RDONLY, stat::Mode::empty()).unwrap();
                     File::from(file).read_to_end(&mut read).unwrap();
@@ -334,9 +345,17 @@ pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
+/// Opens a directory; one that may not be read is made readable first, and what it was has been looked at before.
 pub fn open_directory(fd: &OwnedFd, name: &[u8]) -> OwnedFd {
+    make_readable(fd, name, 0o500);
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(fd, os(name), flags, stat::Mode::empty()).unwrap()
+}
+
+fn make_readable(fd: &OwnedFd, name: &[u8], needed: u32) {
+    if look(fd, name).st_mode & needed != needed && !geteuid().is_root() {
+        fchmodat(fd.as_fd(), os(name), stat::Mode::S_IRWXU, FchmodatFlags::FollowSymlink).unwrap();
+    }
 }
 
 /// Removes all that is in a directory, whatever its modes are.

@@ -138,7 +138,13 @@ impl<'a> Model<'a> {
 
 impl Model<'_> {
     pub(super) fn check(mut self, yard: &Yard, ended: &Result<Tally, Abort>) {
+        // What the modes forbid is not modelled, and nobody says so.
+        self.known &= !self.heard.deaf || geteuid().is_root();
         let Ok(end) = self.converse() else { return yard.check_is_tidy(&STALE) };
+        if !self.levels.is_empty() && !geteuid().is_root() {
+            // Whether the modes could be set is not told any more.
+            self.known = false;
+        }
         while let Some(level) = self.levels.pop() {
             self.finish(&level);
         }
@@ -486,13 +492,25 @@ impl Model<'_> {
             *old = [contents, kept].concat();
             if !contents.is_empty() {
                 self.tree.node_mut(*id).changed = None;
+                self.drop_set_id(*id);
             }
+        }
+    }
+
+    /// Who is not root takes set-id bits off by writing.
+    fn drop_set_id(&mut self, id: Id) {
+        if !geteuid().is_root() {
+            let node = self.tree.node_mut(id);
+            node.mode &= if node.mode & 0o010 == 0 { !0o4000 } else { !0o6000 };
         }
     }
 
     fn commit(&mut self, plan: Upload, contents: &[u8], mode: u32, times: Option<i64>) {
         let kept = if self.tree.confined() { 0o777 } else { 0o7777 };
         let keeps = self.session.store.keep == Keep::Attributes;
+        if let Some(id) = plan.in_place {
+            self.drop_set_id(id);
+        }
         let (id, mode) = match (plan.in_place, plan.old_mode) {
             (Some(id), _) => (id, if keeps { mode & kept } else { self.tree.node(id).mode }),
             (None, old_mode) => {

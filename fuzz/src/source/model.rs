@@ -95,7 +95,9 @@ impl Model<'_> {
             return Ok(());
         }
         let special = |letter: &Letter| letter.live && b"*?[{~".contains(&letter.byte);
-        if self.session.fetch.sources.iter().any(|word| word.0.iter().any(special)) {
+        // What the modes forbid is not modelled.
+        let is_readable = self.session.tree.is_readable();
+        if !is_readable || self.session.fetch.sources.iter().any(|word| word.0.iter().any(special)) {
             self.known = false;
             return self.anything();
         }
