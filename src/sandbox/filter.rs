@@ -16,7 +16,7 @@ enum Rule {
     Allowed,
     /// The process is killed: only an intruder calls so.
     Deadly,
-    /// There is no such call. ENOSYS and not EPERM: the C library knows what to do without one.
+    /// It fails, as if there were none.
     Unknown,
     /// It is made if none of the bits are set in an argument, and unknown otherwise.
     Without { argument: u32, bits: u32 },
@@ -26,16 +26,55 @@ enum Rule {
     Null { argument: u32 },
 }
 
+/// One instruction of a program whose places are not settled yet.
+enum Step {
+    /// A word is loaded.
+    Load(u32),
+    /// It is compared, and there are two ways on.
+    Jump { code: u16, with: u32, yes: Target, no: Target },
+}
+
+/// Where a jump leads.
+#[derive(Clone, Copy)]
+enum Target {
+    /// To the step of this number.
+    Step(usize),
+    /// To one of the answers, which stand at the end.
+    Answer(usize),
+}
+
+/// The answers.
+const ALLOWED: Target = Target::Answer(0);
+const UNKNOWN: Target = Target::Answer(1);
+const DEADLY: Target = Target::Answer(2);
+
 /// Builds the program, if the processor is one whose calls it knows.
 pub(super) fn build(direction: Direction) -> Option<BpfProgram> {
-    let mut program = vec![
-        load(ARCHITECTURE),
-        // Another architecture's numbers mean other calls.
-        jump(IF_EQUAL, architecture()?, 1, 0),
-        answer(libc::SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-    ];
-    program.append(&mut tree(&ranges(direction)?)?);
+    // Another architecture's numbers mean other calls.
+    let foreign = Step::Jump { code: IF_EQUAL, with: architecture()?, yes: Target::Step(2), no: DEADLY };
+    let mut steps = vec![Step::Load(ARCHITECTURE), foreign, Step::Load(NUMBER)];
+    grow(&mut steps, &ranges(direction)?)?;
+    let mut program = Vec::new();
+    for (place, step) in steps.iter().enumerate() {
+        // A jump counts from the instruction behind it.
+        let distance = |target: Target| {
+            let there = match target {
+                Target::Step(number) => number,
+                Target::Answer(number) => steps.len().checked_add(number)?,
+            };
+            u8::try_from(there.checked_sub(place)?.checked_sub(1)?).ok()
+        };
+        program.push(match *step {
+            Step::Load(place) => instruction(LOAD, place),
+            Step::Jump { code, with, yes, no } => {
+                sock_filter { code, jt: distance(yes)?, jf: distance(no)?, k: with }
+            }
+        });
+    }
+    program.push(instruction(ANSWER, libc::SECCOMP_RET_ALLOW));
+    // ENOSYS and not EPERM: the C library knows what to do without a call.
+    program.push(instruction(ANSWER, libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).ok()?));
+    program.push(instruction(ANSWER, libc::SECCOMP_RET_KILL_PROCESS));
     Some(program)
 }
 
@@ -48,7 +87,7 @@ fn ranges(direction: Direction) -> Option<Vec<(u32, Rule)>> {
             Some(())
         })
     };
-    add(DEADLY, Rule::Deadly)?;
+    add(DEADLY_CALLS, Rule::Deadly)?;
     add(COMMON, Rule::Allowed)?;
     // Memory that is data stays data.
     let executable = u32::try_from(libc::PROT_EXEC).ok()?;
@@ -81,43 +120,45 @@ fn ranges(direction: Direction) -> Option<Vec<(u32, Rule)>> {
     Some(ranges)
 }
 
-/// Compares with the number in the middle, and so on; a jump reaches 255 places far.
-fn tree(ranges: &[(u32, Rule)]) -> Option<BpfProgram> {
+/// Appends the steps that tell the ranges apart, and returns where they begin: a comparison with the number in the middle,
+/// and so on.
+fn grow(steps: &mut Vec<Step>, ranges: &[(u32, Rule)]) -> Option<Target> {
     let (lower, upper) = match ranges {
         [] => return None,
-        [(_, rule)] => return Some(rule.write()),
+        [(_, rule)] => return rule.append(steps),
         more => more.split_at(more.len().div_euclid(2)),
     };
-    let mut below = tree(lower)?;
-    let mut program = vec![jump(IF_AT_LEAST, upper.first()?.0, u8::try_from(below.len()).ok()?, 0)];
-    program.append(&mut below);
-    program.append(&mut tree(upper)?);
-    Some(program)
+    let place = steps.len();
+    steps.push(Step::Load(NUMBER));
+    let (no, yes) = (grow(steps, lower)?, grow(steps, upper)?);
+    *steps.get_mut(place)? = Step::Jump { code: IF_AT_LEAST, with: upper.first()?.0, yes, no };
+    Some(Target::Step(place))
 }
 
 impl Rule {
-    fn write(self) -> BpfProgram {
-        let unknown = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap_or_default();
-        let (allowed, unknown) = (answer(libc::SECCOMP_RET_ALLOW), answer(unknown));
+    fn append(self, steps: &mut Vec<Step>) -> Option<Target> {
+        let place = steps.len();
         match self {
-            Self::Allowed => vec![allowed],
-            Self::Deadly => vec![answer(libc::SECCOMP_RET_KILL_PROCESS)],
-            Self::Unknown => vec![unknown],
+            Self::Allowed => return Some(ALLOWED),
+            Self::Deadly => return Some(DEADLY),
+            Self::Unknown => return Some(UNKNOWN),
             Self::Without { argument, bits } => {
-                vec![load(lower_half(argument)), jump(IF_ANY_BIT, bits, 1, 0), allowed, unknown]
+                steps.push(Step::Load(lower_half(argument)));
+                steps.push(Step::Jump { code: IF_ANY_BIT, with: bits, yes: UNKNOWN, no: ALLOWED });
             }
             Self::Half { argument, is } => {
-                vec![load(lower_half(argument)), jump(IF_EQUAL, is, 0, 1), allowed, unknown]
+                steps.push(Step::Load(lower_half(argument)));
+                steps.push(Step::Jump { code: IF_EQUAL, with: is, yes: ALLOWED, no: UNKNOWN });
             }
-            Self::Null { argument } => vec![
-                load(lower_half(argument)),
-                jump(IF_EQUAL, 0, 0, 3),
-                load(lower_half(argument).saturating_add(4)),
-                jump(IF_EQUAL, 0, 0, 1),
-                allowed,
-                unknown,
-            ],
+            Self::Null { argument } => {
+                let upper = Target::Step(place.checked_add(2)?);
+                steps.push(Step::Load(lower_half(argument)));
+                steps.push(Step::Jump { code: IF_EQUAL, with: 0, yes: upper, no: UNKNOWN });
+                steps.push(Step::Load(lower_half(argument).saturating_add(4)));
+                steps.push(Step::Jump { code: IF_EQUAL, with: 0, yes: ALLOWED, no: UNKNOWN });
+            }
         }
+        Some(Target::Step(place))
     }
 }
 
@@ -147,21 +188,12 @@ fn lower_half(argument: u32) -> u32 {
     argument.saturating_mul(8).saturating_add(ARGUMENTS)
 }
 
-fn load(place: u32) -> sock_filter {
-    sock_filter { code: LOAD, jt: 0, jf: 0, k: place }
-}
-
-/// Goes on so many instructions further if it is so, and so many if not.
-fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
-
-fn answer(verdict: u32) -> sock_filter {
-    sock_filter { code: ANSWER, jt: 0, jf: 0, k: verdict }
+fn instruction(code: u16, k: u32) -> sock_filter {
+    sock_filter { code, jt: 0, jf: 0, k }
 }
 
 /// Calls that neither half of scp has a reason for: programs, processes, sockets, other processes' memory, kernels.
-const DEADLY: &[i64] = &[
+const DEADLY_CALLS: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_clone,
@@ -268,7 +300,7 @@ const STORING: &[i64] = &[
 mod tests {
     use super::*;
 
-    const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    const NO_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     /// Their answers depend on an argument.
     const DEPENDING: [i64; 5] =
         [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_sendto, libc::SYS_utimensat, libc::SYS_fchown];
@@ -312,14 +344,14 @@ mod tests {
             let program = build(direction).unwrap();
             let mine = if direction == Direction::Sending { SENDING } else { STORING };
             for call in (0..1024).chain([59 | 0x4000_0000, i64::from(u32::MAX)]) {
-                let expected = if DEADLY.contains(&call) {
+                let expected = if DEADLY_CALLS.contains(&call) {
                     libc::SECCOMP_RET_KILL_PROCESS
                 } else if COMMON.contains(&call) || mine.contains(&call) {
                     libc::SECCOMP_RET_ALLOW
                 } else if DEPENDING.contains(&call) {
                     continue;
                 } else {
-                    UNKNOWN
+                    NO_CALL
                 };
                 let (given, steps) = run(&program, architecture().unwrap(), call, [0; 6]);
                 assert_eq!(given, expected, "{direction:?} {call}");
@@ -340,23 +372,23 @@ mod tests {
             for call in [libc::SYS_mmap, libc::SYS_mprotect] {
                 assert_eq!(answer_to(direction, call, one(2, 3)), allowed);
                 for protection in [4, 5, 7, all] {
-                    assert_eq!(answer_to(direction, call, one(2, protection)), UNKNOWN);
+                    assert_eq!(answer_to(direction, call, one(2, protection)), NO_CALL);
                 }
             }
             assert_eq!(answer_to(direction, libc::SYS_sendto, [9, 9, 9, 9, 0, 9]), allowed);
             for address in [1, 1 << 32, all] {
-                assert_eq!(answer_to(direction, libc::SYS_sendto, one(4, address)), UNKNOWN);
+                assert_eq!(answer_to(direction, libc::SYS_sendto, one(4, address)), NO_CALL);
             }
         }
         for direction in [Direction::Storing, Direction::StoringTrees] {
             assert_eq!(answer_to(direction, libc::SYS_utimensat, [9, 0, 9, 9, 9, 9]), allowed);
-            assert_eq!(answer_to(direction, libc::SYS_utimensat, one(1, 1 << 40)), UNKNOWN);
+            assert_eq!(answer_to(direction, libc::SYS_utimensat, one(1, 1 << 40)), NO_CALL);
             assert_eq!(answer_to(direction, libc::SYS_fchown, one(1, u64::from(u32::MAX))), allowed);
             assert_eq!(answer_to(direction, libc::SYS_fchown, one(1, all)), allowed);
-            assert_eq!(answer_to(direction, libc::SYS_fchown, one(1, 0)), UNKNOWN);
+            assert_eq!(answer_to(direction, libc::SYS_fchown, one(1, 0)), NO_CALL);
         }
         for call in [libc::SYS_utimensat, libc::SYS_fchown] {
-            assert_eq!(answer_to(Direction::Sending, call, one(1, u64::from(u32::MAX))), UNKNOWN);
+            assert_eq!(answer_to(Direction::Sending, call, one(1, u64::from(u32::MAX))), NO_CALL);
         }
     }
 
