@@ -19,6 +19,9 @@ use pipes::{Pipes, Stuck};
 /// Bytes that are read ahead, and in which contents are copied.
 const BUFFER: usize = 64 * 1024;
 
+/// The same to begin with: a page that is touched costs as much as a system call.
+const SMALL_BUFFER: usize = 4 * 1024;
+
 /// The same once a file has come that is larger than the buffer. Larger ones gained nothing.
 const LARGE_BUFFER: usize = 256 * 1024;
 
@@ -48,7 +51,7 @@ enum Listening {
 impl Channel {
     /// Converses over `input` and `output`. When `interruption` becomes readable, the session is stopped.
     pub fn new(input: OwnedFd, output: OwnedFd, interruption: Option<Signals>, patience: Patience) -> Self {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
+        let buffer = vec![0; SMALL_BUFFER].into_boxed_slice();
         Self {
             pipes: Pipes::new(input, output, interruption, patience),
             buffer,
@@ -147,8 +150,10 @@ impl Channel {
     /// # Errors
     /// Outer: the session ends. Inner: the contents are not all in the file, or not all that the sender has.
     pub fn receive(&mut self, size: u64, file: Option<&File>) -> Result<Result<(), Cause>, Abort> {
-        if size > to_u64(self.buffer.len()) {
+        if size > to_u64(BUFFER) {
             self.expect_much();
+        } else if size > to_u64(SMALL_BUFFER) {
+            self.enlarge(BUFFER);
         }
         self.pipes.clock().await_contents();
         let mut written = Ok(());
@@ -163,12 +168,18 @@ impl Channel {
     /// Gets ready for a large file, once: fewer and larger turns.
     fn expect_much(&mut self) {
         if self.buffer.len() < LARGE_BUFFER {
-            let mut larger = vec![0; LARGE_BUFFER];
+            self.enlarge(LARGE_BUFFER);
+            self.pipes.expect_much();
+        }
+    }
+
+    fn enlarge(&mut self, length: usize) {
+        if self.buffer.len() < length {
+            let mut larger = vec![0; length];
             let ready = self.buffer.get(self.start..self.end).unwrap_or_default();
             larger.iter_mut().zip(ready).for_each(|(to, from)| *to = *from);
             (self.start, self.end) = (0, ready.len());
             self.buffer = larger.into_boxed_slice();
-            self.pipes.expect_much();
         }
     }
 
@@ -337,8 +348,14 @@ impl Channel {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end.saturating_sub(self.start));
         }
-        let length = self.pipes.read(self.buffer.get_mut(self.end..).unwrap_or_default())?;
+        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let length = self.pipes.read(free)?;
+        let filled = length == free.len();
         self.end = self.end.saturating_add(length);
+        if filled {
+            // Somebody sends ahead of our answers: there may be more.
+            self.enlarge(BUFFER);
+        }
         Ok(length)
     }
 

@@ -1,11 +1,12 @@
 //! The two descriptors of the wire: bytes read, written and moved without copying, with an ear for signals.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
@@ -18,6 +19,10 @@ use crate::signals::Signals;
 /// for accounts without privileges (pipe-max-size) is the same; a refusal is harmless.
 const PIPE: i32 = 1024 * 1024;
 
+/// Bytes that a pipe takes in small writes once poll has said that it takes something: one of its slots is free then, and
+/// holds a page, which small writes share whatever the reader does meanwhile. No page is smaller.
+const PAGE: usize = 4096;
+
 /// Input and output, and what may interrupt the wait for either.
 pub(super) struct Pipes {
     input: OwnedFd,
@@ -25,6 +30,10 @@ pub(super) struct Pipes {
     interruption: Option<Signals>,
     splices: Splices,
     clock: Clock,
+    /// What the output takes after poll has said that it takes something; 0 where that is not known.
+    slot: usize,
+    /// What is left of that: as many bytes need no second look.
+    room: Cell<usize>,
 }
 
 /// Whether contents can be moved from a file to the output without copying.
@@ -56,7 +65,9 @@ impl Pipes {
         interruption: Option<Signals>,
         patience: Patience,
     ) -> Self {
-        Self { input, output, interruption, splices: Splices::Perhaps, clock: Clock::new(patience) }
+        let slot = if is_pipe_of_bytes(&output) { PAGE } else { 0 };
+        let (clock, room) = (Clock::new(patience), Cell::new(0));
+        Self { input, output, interruption, splices: Splices::Perhaps, clock, slot, room }
     }
 
     /// Returns the clock that all waiting is measured by.
@@ -91,10 +102,16 @@ impl Pipes {
     /// Writes all of `bytes`.
     pub(super) fn write(&self, mut bytes: &[u8]) -> Result<(), Abort> {
         while !bytes.is_empty() {
-            self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
+            if bytes.len() > self.room.get() {
+                self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
+                self.room.set(self.slot);
+            }
             match unistd::write(&self.output, bytes) {
-                Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Ok(length) => {
+                    self.room.set(self.room.get().saturating_sub(length));
+                    bytes = bytes.get(length..).unwrap_or_default();
+                }
+                Err(Errno::EINTR | Errno::EAGAIN) => self.room.set(0),
                 Err(_) => return Err(Abort::Lost),
             }
         }
@@ -109,6 +126,7 @@ impl Pipes {
     /// Moves up to `length` bytes from `file` to the wire; 0 at the end of the file. Never waits inside the call,
     /// where no signal would be seen.
     pub(super) fn splice_out(&mut self, file: &File, length: usize) -> Result<Result<usize, Stuck>, Abort> {
+        self.room.set(0);
         if self.splices == Splices::Perhaps {
             self.splices = enlarge(&self.output);
         }
@@ -149,6 +167,12 @@ impl Pipes {
         let [interruption, _] = fds;
         if interruption.any() == Some(true) { Err(Abort::Stopped) } else { Ok(()) }
     }
+}
+
+/// Tells whether it is a pipe in which small writes share a slot: not one of packets.
+fn is_pipe_of_bytes(fd: &OwnedFd) -> bool {
+    let packets = fcntl(fd, FcntlArg::F_GETFL).map_or(true, |flags| flags & OFlag::O_DIRECT.bits() != 0);
+    !packets && fcntl(fd, FcntlArg::F_GETPIPE_SZ).is_ok()
 }
 
 /// Makes a pipe larger; only a pipe can be spliced.

@@ -1,6 +1,6 @@
 //! What can be done with one name in one directory.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -30,7 +30,8 @@ pub struct Dir<'j> {
     pub(super) jail: &'j Jail,
     pub(super) fd: OwnedFd,
     identity: Identity,
-    guard: Option<Guard>,
+    /// Found out when something is first put in: most directories on the way to a file are only gone through.
+    guard: OnceCell<Option<Guard>>,
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     route: Option<Vec<u8>>,
     trail: Trail,
@@ -125,9 +126,7 @@ impl<'j> Dir<'j> {
         route: Option<Vec<u8>>,
         trail: Trail,
     ) -> Self {
-        let identity = Identity::of(stat);
-        let storing = jail.rights.storing == Leave::Given;
-        let guard = jail.home.as_ref().filter(|_| storing).and_then(|home| home.guard(identity));
+        let (identity, guard) = (Identity::of(stat), OnceCell::new());
         Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false) }
     }
 
@@ -313,7 +312,8 @@ impl<'j> Dir<'j> {
         if is_temporary(name) {
             return Err(Cause::Reserved);
         }
-        if self.guard.is_some_and(|guard| guard.protects(name)) {
+        let find_guard = || self.jail.home.as_ref().and_then(|home| home.guard(self.identity));
+        if self.guard.get_or_init(find_guard).is_some_and(|guard| guard.protects(name)) {
             return Err(Cause::Protected);
         }
         Ok(())

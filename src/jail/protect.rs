@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{self, fstat};
 
@@ -31,7 +32,7 @@ enum Lies {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guard(&'static [&'static str]);
 
-/// What is protected in which directory below the home. No names: all of them.
+/// What is protected in which directory below the home, each behind the one that it is in. No names: all of them.
 const PROTECTED: &[(&str, &[&str])] = &[
     (".", HOME),
     (".ssh", &[]),
@@ -106,8 +107,16 @@ impl Home {
     /// Finds out what may not be stored in a directory: by what it is and not by what it is called, a link or a second
     /// mount makes no difference.
     pub(super) fn guard(&self, dir: Identity) -> Option<Guard> {
-        let is_here = |place: &str| {
+        let mut missing: Option<&str> = None;
+        let mut is_here = |place: &'static str| {
+            let below = |above: &str| place.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
+            if missing.is_some_and(below) {
+                return false;
+            }
             let found = self.lookup.open(self.fd.as_fd(), place.as_bytes(), DIRECTORY);
+            if found.as_ref().is_err_and(|&errno| errno == Errno::ENOENT) {
+                missing = Some(place);
+            }
             found.and_then(|found| fstat(&found)).is_ok_and(|stat| Identity::of(&stat) == dir)
         };
         PROTECTED.iter().find(|(place, _)| is_here(place)).map(|(_, names)| Guard(names))

@@ -4,7 +4,8 @@
 //! seccomp knows which system calls a sink and a source make. What Landlock does not cover, modes and times, seccomp
 //! confines to descriptors, and those are only to be had through Landlock.
 
-use std::collections::BTreeMap;
+mod filter;
+
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -16,15 +17,10 @@ use landlock::{
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::close;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
 
 use crate::policy::Sandbox;
 
@@ -171,150 +167,13 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
 /// Kills the process for what only an intruder would do, and knows nothing of what a session does not need.
 fn seccomp(direction: Direction) -> Result<(), Missing> {
     let refused = |why: String| Missing { layer: "seccomp", why };
-    let filters = filters(direction).map_err(|error| refused(error.to_string()))?;
-    filters
-        .iter()
-        .try_for_each(|filter| seccompiler::apply_filter(filter))
-        .map_err(|error| refused(error.to_string()))
-}
-
-fn filters(direction: Direction) -> Result<[BpfProgram; 2], BackendError> {
-    let arch: TargetArch = std::env::consts::ARCH.try_into()?;
-    let deadly = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
-    let deadly = SeccompFilter::new(deadly, SeccompAction::Allow, SeccompAction::KillProcess, arch)?;
-
-    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let ways: &[i64] = match direction {
-        Direction::Sending => SENDING,
-        Direction::Storing | Direction::StoringTrees => STORING,
-    };
-    allowed.extend(COMMON.iter().chain(ways).map(|&call| (call, Vec::new())));
-    // Memory that is data stays data.
-    let not_executable = u64::try_from(libc::PROT_EXEC).unwrap_or(u64::MAX);
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        allowed.insert(call, vec![only_if(2, SeccompCmpOp::MaskedEq(not_executable), 0)?]);
-    }
-    // To where the socket is connected, and nowhere else: the system's log.
-    allowed.insert(libc::SYS_sendto, vec![only_if(4, SeccompCmpOp::Eq, 0)?]);
-    if direction != Direction::Sending {
-        // Without a path: the times of an open file.
-        allowed.insert(libc::SYS_utimensat, vec![only_if(1, SeccompCmpOp::Eq, 0)?]);
-        // The group of an open file, never its owner: -1 leaves that as it is.
-        let owner = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(u32::MAX))?;
-        allowed.insert(libc::SYS_fchown, vec![SeccompRule::new(vec![owner])?]);
-    }
-    // ENOSYS and not EPERM: the C library knows what to do without a call.
-    let unknown = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or_default());
-    let allowed = SeccompFilter::new(allowed, unknown, SeccompAction::Allow, arch)?;
-    Ok([deadly.try_into()?, allowed.try_into()?])
-}
-
-fn only_if(argument: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Qword, is, value)?])
+    let filter = filter::build(direction).ok_or_else(|| refused("not for this processor".into()))?;
+    seccompiler::apply_filter(&filter).map_err(|error| refused(error.to_string()))
 }
 
 fn missing(layer: &'static str, why: Errno) -> Missing {
     Missing { layer, why: why.desc().into() }
 }
-
-/// Calls that neither half of scp has a reason for: programs, processes, sockets, other processes' memory, kernels.
-const DEADLY: &[i64] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_clone,
-    libc::SYS_clone3,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_io_uring_setup,
-    libc::SYS_bpf,
-    libc::SYS_socket,
-    libc::SYS_socketpair,
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_setuid,
-    libc::SYS_setgid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_keyctl,
-    libc::SYS_add_key,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_kexec_load,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_fork,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_vfork,
-];
-
-/// Calls that both halves make, those of errors and panics included.
-const COMMON: &[i64] = &[
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_writev,
-    libc::SYS_close,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_readlinkat,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statx,
-    libc::SYS_fstatfs,
-    libc::SYS_getdents64,
-    libc::SYS_lseek,
-    libc::SYS_fcntl,
-    libc::SYS_splice,
-    libc::SYS_ppoll,
-    libc::SYS_brk,
-    libc::SYS_mremap,
-    libc::SYS_munmap,
-    libc::SYS_madvise,
-    libc::SYS_getrandom,
-    libc::SYS_clock_gettime,
-    libc::SYS_geteuid,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_tgkill,
-    libc::SYS_futex,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_restart_syscall,
-    libc::SYS_sigaltstack,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_poll,
-];
-
-/// Calls of a source.
-const SENDING: &[i64] = &[libc::SYS_sendfile, libc::SYS_fadvise64];
-
-/// Calls of a sink.
-const STORING: &[i64] = &[
-    libc::SYS_mkdirat,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
-    libc::SYS_linkat,
-    libc::SYS_unlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_flock,
-    libc::SYS_ftruncate,
-    libc::SYS_fallocate,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_syncfs,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-];
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
