@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 
 use crate::tally;
@@ -40,7 +40,10 @@ fn a_panic_at_any_use_of_the_wire_leaves_no_temporary_and_exit_status_1() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(SESSION).unwrap();
+        // Whoever panics early has gone before the session was written.
+        if let Err(error) = child.stdin.take().unwrap().write_all(SESSION) {
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe, "use {moment}");
+        }
         let output = child.wait_with_output().unwrap();
         assert!(
             output.stdout.iter().all(|&byte| byte == 0),
