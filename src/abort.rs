@@ -44,6 +44,10 @@ impl Abort {
         match self {
             // WinSCP knows this text as the word of a server that has gone.
             Self::AmbiguousTarget => Some(Complaint::plain("ambiguous target")),
+            // What is wrong is for the log, not for the client.
+            Self::Denied(Denied::Misconfigured(_)) => {
+                Some(Complaint::plain("this server is not set up as it has to be"))
+            }
             Self::Denied(denied) => Some(Complaint::plain(denied.to_string())),
             Self::Refused(refusal) | Self::Untellable(refusal) => {
                 Some(Complaint::about(&refusal.what, &refusal.why))

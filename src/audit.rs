@@ -14,7 +14,7 @@ use syslog::{BasicLogger, Facility, Formatter3164, LoggerBackend};
 
 use crate::abort::Abort;
 use crate::jail::Arrival;
-use crate::options::Destination;
+use crate::policy::Destination;
 use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::Chatter;
 use crate::sandbox::Missing;

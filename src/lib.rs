@@ -3,11 +3,15 @@
 //! [`run`] is the story of one invocation; each room it calls touches one outside thing, or none.
 
 pub mod abort;
+pub mod account;
 pub mod ahead;
 pub mod attr;
 pub mod audit;
 pub mod channel;
+pub mod config;
+pub mod etc;
 pub mod jail;
+pub mod key;
 pub mod name;
 pub mod options;
 pub mod pattern;
@@ -31,14 +35,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::unistd::{User, getuid};
+use jiff::Timestamp;
 
 use abort::Abort;
 use audit::Event;
 use channel::Channel;
 use jail::Jail;
-use options::{Destination, Entry, Options, Order};
-use policy::{Account, Config, Sandbox, Unit};
+use options::{Entry, Options, Order};
+use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms, Unit};
 use refusal::Tally;
 use request::{Chatter, Request, Usage};
 use sandbox::Direction;
@@ -76,20 +80,26 @@ enum Told {
 fn obey(order: Order) -> Result<Tally, Told> {
     match order {
         Order::Report => report(),
-        Order::Serve(options) => serve(&options),
+        Order::Serve(options) => serve(*options),
     }
 }
 
 /// One invocation from the request to the last answer.
-fn serve(options: &Options) -> Result<Tally, Told> {
+fn serve(options: Options) -> Result<Tally, Told> {
     sandbox::close_inherited();
-    let account = account();
     let spelled = spell(&options.entry)?;
     let request = understand(&options.entry, &spelled);
 
+    let config = etc::read(options.config.as_deref(), &options.line);
+    let account = account::look_up(config.as_ref().is_ok_and(Config::asks_for_groups));
+    let terms = match config {
+        Ok(config) => config.terms(&account, Timestamp::now()),
+        Err(wrong) => Terms::barred(options.line, Denied::Misconfigured(wrong.to_string())),
+    };
+
     // The log comes first, so that it also hears of what is refused.
     let chatter = request.as_ref().map_or(Chatter::Quiet, Request::chatter);
-    audit::open(options.log.as_ref(), chatter, who(&account));
+    audit::open(terms.log(), chatter, who(&account));
     audit::record(&Event::Began { request: &spelled });
     let request = request.inspect_err(|told| {
         if let Told::Usage(why) = told {
@@ -100,8 +110,8 @@ fn serve(options: &Options) -> Result<Tally, Told> {
     // Before the first byte is read or written: a signal from here on ends the session between two of them.
     let signals = Signals::block().map_err(usage)?;
     let (input, output) = channel::standard_streams().map_err(usage)?;
-    let mut channel = Channel::new(input, output, Some(signals), options.config.patience);
-    match converse(options, &account, &request, &mut channel) {
+    let mut channel = Channel::new(input, output, Some(signals), terms.patience());
+    match converse(terms, &account, &request, &mut channel) {
         Ok(tally) => {
             audit::record(&Event::Ended(&tally));
             Ok(tally)
@@ -119,15 +129,16 @@ fn serve(options: &Options) -> Result<Tally, Told> {
 
 /// Decides, opens the jail, gives up what is not needed, and only then listens to the peer.
 fn converse(
-    options: &Options,
+    terms: Terms,
     account: &Account,
     request: &Request,
     channel: &mut Channel,
 ) -> Result<Tally, Abort> {
-    let grant = policy::decide(&options.config, account, request).map_err(Abort::Denied)?;
+    let grant = policy::decide(terms, account, request, Timestamp::now()).map_err(Abort::Denied)?;
     // The kernel's limit on files would hold for a log that is a file as well.
-    let log_is_file = matches!(options.log, Some(Destination::File(_)));
-    let (demand, file_size) = (grant.sandbox, grant.rights.file_size.filter(|_| !log_is_file));
+    let log_is_file = matches!(grant.journal.destination, Some(Destination::File(_)));
+    let (demand, file_size) = (grant.sandbox, grant.limits.file_size.filter(|_| !log_is_file));
+    let manners = grant.manners;
     let jail = Jail::open(grant).map_err(Abort::Unavailable)?;
     if jail.holds_home() {
         audit::record(&Event::HomeInside);
@@ -144,7 +155,7 @@ fn converse(
     match request {
         Request::Fetch(fetch) => source::run(fetch, &jail, channel),
         Request::Store(store) => {
-            let tally = sink::run(store, options.config.manners, &jail, channel)?;
+            let tally = sink::run(store, manners, &jail, channel)?;
             jail.settle().map_err(Abort::Unsettled)?;
             Ok(tally)
         }
@@ -153,7 +164,7 @@ fn converse(
 
 /// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.
 fn report() -> Result<Tally, Told> {
-    let everywhere = policy::Grant::default();
+    let everywhere = Grant::default();
     let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
     let lookup = jail::report_lookup(&bounds);
     let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
@@ -171,7 +182,7 @@ fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, To
     }
     if Path::new(&program).file_name() == Some(OsStr::new("scp")) {
         let entry = Entry::Arguments(arguments.collect());
-        return Ok(Order::Serve(Options { config: Config::default(), log: None, entry }));
+        return Ok(Order::Serve(Box::new(Options { line: Section::default(), config: None, entry })));
     }
     options::parse(arguments).map_err(|error| {
         if error.use_stderr() {
@@ -204,16 +215,6 @@ fn understand(entry: &Entry, spelled: &[u8]) -> Result<Request, Told> {
             let words = words::split(spelled).map_err(usage)?;
             request::parse(&words).map_err(usage)
         }
-    }
-}
-
-fn account() -> Account {
-    let uid = getuid();
-    let user = User::from_uid(uid).ok().flatten();
-    Account {
-        uid: uid.as_raw(),
-        name: user.as_ref().map(|user| user.name.clone().into()),
-        home: user.map(|user| user.dir.into()),
     }
 }
 

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser};
 
 use crate::policy::{
-    Config, Leave, Manners, Metadata, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync, Unit,
+    Bytes, Destination, Metadata, Octal, Pipeline, Replacement, Root, Sandbox, Section, Sync, Unit,
 };
 
 /// A command line of ours, understood.
@@ -17,16 +17,16 @@ pub enum Order {
     /// Say what the kernel can enforce.
     Report,
     /// Serve a request.
-    Serve(Options),
+    Serve(Box<Options>),
 }
 
 /// How a request is to be served.
 #[derive(Debug)]
 pub struct Options {
-    /// What the administrator says.
-    pub config: Config,
-    /// Where events are logged.
-    pub log: Option<Destination>,
+    /// What the command line says; the configuration file may say more.
+    pub line: Section,
+    /// The configuration file that is named.
+    pub config: Option<PathBuf>,
     /// Where the request is.
     pub entry: Entry,
 }
@@ -40,17 +40,6 @@ pub enum Entry {
     Command(OsString),
     /// In SSH_ORIGINAL_COMMAND, because we are the forced command.
     Environment,
-}
-
-/// Where the administrator's lines go: `--log`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Destination {
-    /// Appended to a file.
-    File(PathBuf),
-    /// To standard error, which sshd shows to the client: for trying things out.
-    Stderr,
-    /// To the system's log, facility auth.
-    Syslog,
 }
 
 /// Reads the command line, the program's own name left out.
@@ -70,34 +59,34 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
     if line.sandbox_report {
         return Ok(Order::Report);
     }
-    let leave = |withheld| if withheld { Leave::Withheld } else { Leave::Given };
-    let rights = Rights {
-        fetching: leave(line.write_only),
-        storing: leave(line.read_only),
-        replacing: leave(line.no_overwrite),
-        file_size: line.max_file_size,
-        start_up_files: if line.allow_start_up_files { Leave::Given } else { Leave::Withheld },
-    };
-    let storage = Storage {
-        umask: line.umask,
-        replacement: line.atomic.into(),
-        sync: line.sync.into(),
-        unit: line.commit.into(),
-    };
     let entry = match line.command {
         Some(command) => Entry::Command(command),
         None if line.request.is_empty() => Entry::Environment,
         None => Entry::Arguments(line.request),
     };
-    let some = |seconds| (seconds > 0).then_some(seconds);
-    let patience = Patience {
-        idle: some(line.idle_timeout),
-        stall: some(line.stall_timeout),
-        total: some(line.time_limit),
+    // What is not given is not said: the file may say it.
+    let given = |flag: bool| flag.then_some(true);
+    let section = Section {
+        root: line.root.map(Root),
+        read_only: given(line.read_only),
+        write_only: given(line.write_only),
+        no_overwrite: given(line.no_overwrite),
+        allow_start_up_files: given(line.allow_start_up_files),
+        max_file_size: line.max_file_size,
+        umask: line.umask,
+        atomic: line.atomic,
+        commit: line.commit,
+        metadata: line.metadata,
+        sync: line.sync,
+        pipeline: line.pipeline,
+        idle_timeout: line.idle_timeout,
+        stall_timeout: line.stall_timeout,
+        time_limit: line.time_limit,
+        sandbox: line.sandbox,
+        log: line.log.map(Destination::from),
+        ..Section::default()
     };
-    let manners = Manners { pipeline: line.pipeline.into(), metadata: line.metadata.into() };
-    let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience, manners };
-    Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
+    Ok(Order::Serve(Box::new(Options { line: section, config: line.config, entry })))
 }
 
 const ABOUT: &str = "\
@@ -124,6 +113,10 @@ Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:";
     after_help = "Exit status: 0 if all was copied, 1 if anything was not. See scp-server(8)."
 )]
 struct Line {
+    /// Read the configuration from FILE; without this from /etc/scp-server.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Confine the client to DIR; %u, %U, %h and %% stand for user, uid, home and %
     #[arg(long, value_name = "DIR")]
     root: Option<OsString>,
@@ -141,52 +134,52 @@ struct Line {
     no_overwrite: bool,
 
     /// Refuse larger files: bytes, or with K, M, G, T (powers of 1024)
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    max_file_size: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = str::parse::<Bytes>)]
+    max_file_size: Option<Bytes>,
 
     /// Permission bits that new files and directories do not get without -p
-    #[arg(long, value_name = "OCTAL", value_parser = octal)]
-    umask: Option<u32>,
+    #[arg(long, value_name = "OCTAL", value_parser = str::parse::<Octal>)]
+    umask: Option<Octal>,
 
     /// Without a root: replace a file by a new one, or write into it where that keeps links and owner, or always
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
-    atomic: Atomic,
+    #[arg(long, value_name = "WHEN", value_enum)]
+    atomic: Option<Replacement>,
 
     /// What gets its name in one step: each file, or a directory with all that is in it, in the place of the old one
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
-    commit: Step,
+    #[arg(long, value_name = "WHAT", value_enum)]
+    commit: Option<Unit>,
 
     /// When a mode or times cannot be set: fail, only log it, or neither; the file stays
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    metadata: Strictness,
+    #[arg(long, value_name = "HOW", value_enum)]
+    metadata: Option<Metadata>,
 
     /// Make files durable before they are acknowledged, or all of them before the exit
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
-    sync: Durable,
+    #[arg(long, value_name = "WHAT", value_enum)]
+    sync: Option<Sync>,
 
     /// Acknowledge records before they come: what is certain, nothing, or a window for clients that wait for the end
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    pipeline: Pace,
+    #[arg(long, value_name = "HOW", value_enum)]
+    pipeline: Option<Pipeline>,
 
     /// Let clients replace .ssh, .bashrc and the like where the account's home lies in the root
     #[arg(long)]
     allow_start_up_files: bool,
 
-    /// End a session that sends no whole record for so long; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
-    idle_timeout: u64,
+    /// End a session that sends no whole record for so long; 0: never [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<u64>,
 
-    /// End a session whose file does not move on for so long; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
-    stall_timeout: u64,
+    /// End a session whose file does not move on for so long; 0: never [default: 900]
+    #[arg(long, value_name = "SECONDS")]
+    stall_timeout: Option<u64>,
 
-    /// End a session after so long, whatever it does; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    time_limit: u64,
+    /// End a session after so long, whatever it does; 0: never [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<u64>,
 
     /// Let the kernel confine the process too: all layers or no service, as far as it can, or not
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    sandbox: Demand,
+    #[arg(long, value_name = "HOW", value_enum)]
+    sandbox: Option<Sandbox>,
 
     /// Say which layers of the sandbox work here, and exit
     #[arg(long, conflicts_with_all = ["command", "request"])]
@@ -205,149 +198,13 @@ struct Line {
     request: Vec<OsString>,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Atomic {
-    #[default]
-    Auto,
-    Always,
-    Off,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Durable {
-    #[default]
-    None,
-    File,
-    Session,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Demand {
-    Off,
-    Require,
-    #[default]
-    Try,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Pace {
-    Auto,
-    #[default]
-    Off,
-    On,
-}
-
-impl From<Pace> for Pipeline {
-    fn from(pace: Pace) -> Self {
-        match pace {
-            Pace::Auto => Self::Auto,
-            Pace::Off => Self::Off,
-            Pace::On => Self::On,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Strictness {
-    Ignore,
-    #[default]
-    Strict,
-    Warn,
-}
-
-impl From<Strictness> for Metadata {
-    fn from(strictness: Strictness) -> Self {
-        match strictness {
-            Strictness::Ignore => Self::Ignore,
-            Strictness::Strict => Self::Strict,
-            Strictness::Warn => Self::Warn,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Step {
-    #[default]
-    File,
-    Tree,
-}
-
-impl From<Step> for Unit {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::File => Self::File,
-            Step::Tree => Self::Tree,
-        }
-    }
-}
-
-impl From<Demand> for Sandbox {
-    fn from(demand: Demand) -> Self {
-        match demand {
-            Demand::Off => Self::Off,
-            Demand::Require => Self::Require,
-            Demand::Try => Self::Try,
-        }
-    }
-}
-
-impl From<Atomic> for Replacement {
-    fn from(atomic: Atomic) -> Self {
-        match atomic {
-            Atomic::Auto => Self::Auto,
-            Atomic::Always => Self::Always,
-            Atomic::Off => Self::Off,
-        }
-    }
-}
-
-impl From<Durable> for Sync {
-    fn from(durable: Durable) -> Self {
-        match durable {
-            Durable::None => Self::None,
-            Durable::File => Self::File,
-            Durable::Session => Self::Session,
-        }
-    }
-}
-
-fn destination(word: OsString) -> Destination {
-    match word.as_bytes() {
-        b"syslog" => Destination::Syslog,
-        b"stderr" => Destination::Stderr,
-        _ => Destination::File(word.into()),
-    }
-}
-
-/// Reads a number of bytes: `1000`, `64K`, `1.5G` is none.
-fn size(text: &str) -> Result<u64, String> {
-    let wrong = || "bytes are meant, or a number with K, M, G or T".to_owned();
-    let (digits, shift) = match text.char_indices().last().ok_or_else(wrong)? {
-        (end, 'k' | 'K') => (text.get(..end), 10),
-        (end, 'm' | 'M') => (text.get(..end), 20),
-        (end, 'g' | 'G') => (text.get(..end), 30),
-        (end, 't' | 'T') => (text.get(..end), 40),
-        _ => (Some(text), 0),
-    };
-    let digits =
-        digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(wrong)?;
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(1_u64 << shift).ok_or_else(wrong)
-}
-
-fn octal(text: &str) -> Result<u32, String> {
-    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-    let value = u32::from_str_radix(text, 8).ok().filter(|&value| digits && value <= 0o777);
-    value.ok_or_else(|| "three octal digits are meant, such as 027".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read_words(words: &[&str]) -> Result<Options, clap::Error> {
         match parse(words.iter().map(OsString::from))? {
-            Order::Serve(options) => Ok(options),
+            Order::Serve(options) => Ok(*options),
             Order::Report => panic!("a report is asked for"),
         }
     }
@@ -366,7 +223,7 @@ mod tests {
         {
             let options = read(&format!("--root /srv/%u --no-overwrite {request}")).unwrap();
             assert_eq!(options.entry, Entry::Arguments(words(request)), "{request}");
-            assert_eq!(options.config.root, Some("/srv/%u".into()));
+            assert_eq!(options.line.root, Some(Root("/srv/%u".into())));
         }
     }
 
@@ -377,7 +234,7 @@ mod tests {
         assert_eq!(read("-c scp").unwrap().entry, Entry::Command("scp".into()));
         let command = read_words(&["--root", "/x", "-c", "scp -t --root=/"]).unwrap();
         assert_eq!(command.entry, Entry::Command("scp -t --root=/".into()));
-        assert_eq!(command.config.root, Some("/x".into()));
+        assert_eq!(command.line.root, Some(Root("/x".into())));
     }
 
     #[test]
@@ -403,11 +260,12 @@ mod tests {
     fn sizes_and_umasks_are_read_in_their_own_base() {
         let options =
             read("--max-file-size 2G --umask 027 --read-only --sync file --atomic off --log syslog").unwrap();
-        assert_eq!(options.config.rights.file_size, Some(2 << 30));
-        assert_eq!(options.config.rights.storing, Leave::Withheld);
-        assert_eq!(options.config.storage.umask, Some(0o027));
-        assert_eq!(options.config.storage.sync, Sync::File);
-        assert_eq!(options.config.storage.replacement, Replacement::Off);
-        assert_eq!(options.log, Some(Destination::Syslog));
+        assert_eq!(options.line.max_file_size, Some(Bytes(2 << 30)));
+        assert_eq!(options.line.read_only, Some(true));
+        assert_eq!(options.line.write_only, None);
+        assert_eq!(options.line.umask, Some(Octal(0o027)));
+        assert_eq!(options.line.sync, Some(Sync::File));
+        assert_eq!(options.line.atomic, Some(Replacement::Off));
+        assert_eq!(options.line.log, Some(Destination::Syslog));
     }
 }

@@ -142,7 +142,11 @@ impl Pattern {
         if matches!(name, b"." | b"..") || (name.starts_with(b".") && !says_dot) {
             return false;
         }
+        self.covers(name)
+    }
 
+    /// Tells whether a name matches, a dot at its beginning being a letter like any other.
+    pub fn covers(&self, name: &[u8]) -> bool {
         let name: Vec<Symbol> = symbols(name).map(|(symbol, _)| symbol).collect();
         let (mut pieces, mut rest) = (self.0.as_slice(), name.as_slice());
         // Where the latest star stands, and the first symbol it has not swallowed. Earlier stars need no second

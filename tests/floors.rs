@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 5] = [
     &["lib", "main"],
     &["sink", "source", "sftp"],
-    &["channel", "jail", "audit", "sandbox", "abort", "signals"],
+    &["channel", "jail", "audit", "sandbox", "abort", "signals", "account", "etc"],
     &["wire", "words", "request", "config", "policy", "pattern", "options", "ahead"],
-    &["name", "attr", "refusal"],
+    &["name", "attr", "refusal", "key"],
 ];
 
 /// Every file of a room, without what is compiled for its tests only.

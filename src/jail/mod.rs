@@ -29,7 +29,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::syncfs;
 
 use crate::name::{ClientPath, FileName};
-use crate::policy::{Grant, Leave, Rights, Storage, Sync, Unit};
+use crate::policy::{Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
 use lookup::Lookup;
 use protect::Home;
@@ -44,6 +44,7 @@ pub struct Jail {
     spelling: Vec<u8>,
     lookup: Lookup,
     rights: Rights,
+    limits: Limits,
     storage: Storage,
     umask: u32,
 }
@@ -92,7 +93,7 @@ impl Jail {
     /// # Errors
     /// The root is not there, is no directory, or may not be entered.
     pub fn open(grant: Grant) -> io::Result<Self> {
-        let Grant { root: path, home, rights, storage, .. } = grant;
+        let Grant { root: path, home, rights, limits, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -116,6 +117,7 @@ impl Jail {
             root,
             lookup,
             rights,
+            limits,
             storage,
         })
     }

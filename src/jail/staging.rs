@@ -14,7 +14,7 @@ use super::temporary;
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
-use crate::policy::{Leave, Sync};
+use crate::policy::{Collision, Sync};
 use crate::refusal::{Refusal, Trail};
 
 /// A tree on its way in, beside the place where it will be. Dropped before it is committed, it leaves no trace and the old
@@ -45,7 +45,7 @@ impl<'j> Dir<'j> {
         self.clear_away_once();
         let old_mode = match look_at(&self.fd, name).map_err(refuse)? {
             None => None,
-            Some(_) if self.jail.rights.replacing == Leave::Withheld => return Err(refuse(Errno::EEXIST)),
+            Some(_) if self.jail.rights.collision != Collision::Replace => return Err(refuse(Errno::EEXIST)),
             Some(stat) if kind(&stat) == SFlag::S_IFDIR => {
                 Some(Mode::new(stat.st_mode).only(Mode::PERMISSIONS))
             }

@@ -21,7 +21,7 @@ use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Leave, Replacement, Sync};
+use crate::policy::{Collision, Replacement, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -86,14 +86,14 @@ impl<'j> Dir<'j> {
 
     fn start(&self, name: &FileName, size: u64, trail: &Trail) -> Result<Upload<'_>, Cause> {
         self.allow_storing(name)?;
-        if let Some(limit) = self.jail.rights.file_size.filter(|&limit| size > limit) {
+        if let Some(limit) = self.jail.limits.file_size.filter(|&limit| size > limit) {
             return Err(Cause::TooLarge { size, limit });
         }
         self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
         let plan = match &old {
             None => Plan::Rename,
-            Some(_) if self.jail.rights.replacing == Leave::Withheld => return Err(Errno::EEXIST.into()),
+            Some(_) if self.jail.rights.collision != Collision::Replace => return Err(Errno::EEXIST.into()),
             Some(stat) => self.plan(stat, &home, &name)?,
         };
         let (file, manner) = match plan {
@@ -236,9 +236,11 @@ impl Upload<'_> {
         // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
         close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
-            match self.jail.rights.replacing {
-                Leave::Given => rename(self.home.fd(), temporary, &self.name)?,
-                Leave::Withheld => rename_to_free(self.home.fd(), temporary, &self.name)?,
+            match self.jail.rights.collision {
+                Collision::Replace => rename(self.home.fd(), temporary, &self.name)?,
+                Collision::Refuse | Collision::Rename => {
+                    rename_to_free(self.home.fd(), temporary, &self.name)?;
+                }
             }
             self.manner = Manner::Settled;
             if sync == Sync::File {

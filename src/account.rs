@@ -1,0 +1,71 @@
+//! Who the request is for: the user database, and what sshd says in the environment.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+use nix::fcntl::OFlag;
+use nix::unistd::{Group, User, getegid, geteuid, getgroups, getuid};
+
+use crate::key::Key;
+use crate::policy::Account;
+
+/// The most that sshd writes about an authentication: a line for each of a handful of methods.
+const AUTHENTICATION: u64 = 256 * 1024;
+
+/// Finds out who the process runs for; its groups only if they count.
+pub fn look_up(groups_count: bool) -> Account {
+    let uid = getuid();
+    let mut account = Account { uid: uid.as_raw(), address: address(), keys: keys(), ..Account::default() };
+    if let Some(user) = User::from_uid(uid).ok().flatten() {
+        account.name = Some(user.name.into());
+        account.home = Some(user.dir.into());
+    }
+    if groups_count {
+        let ids = getgroups().unwrap_or_default();
+        let names = ids.into_iter().chain([getegid()]).filter_map(|id| Group::from_gid(id).ok().flatten());
+        account.groups = names.map(|group| OsString::from(group.name)).collect();
+    }
+    account
+}
+
+/// Returns where the client is: the first word of SSH_CONNECTION.
+fn address() -> Option<IpAddr> {
+    let connection = env::var_os("SSH_CONNECTION")?;
+    let text = connection.to_str()?.split(' ').next()?;
+    // An address of a link has its interface behind it.
+    text.split('%').next()?.parse().ok()
+}
+
+/// Returns the keys that the client has proved to have, if sshd exposes them (ExposeAuthInfo).
+fn keys() -> Vec<Key> {
+    let Some(mut file) = env::var_os("SSH_USER_AUTH").and_then(|path| authentication(&path)) else {
+        return Vec::new();
+    };
+    let mut text = String::new();
+    match file.by_ref().take(AUTHENTICATION).read_to_string(&mut text) {
+        Ok(_) => Key::of_authentication(&text),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Opens the file of sshd's, if it is one: where AcceptEnv lets clients set variables, the name could be the client's,
+/// and so could be a file that it has uploaded.
+#[expect(clippy::disallowed_methods, reason = "a path of sshd's, not the client's")]
+fn authentication(path: &OsStr) -> Option<File> {
+    // session.c of OpenSSH: /tmp/sshauth.XXXXXXXXXXXXXXX.
+    let random = path.as_bytes().strip_prefix(b"/tmp/sshauth.")?;
+    if random.len() != 15 || !random.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let ours =
+        metadata.is_file() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o7777 == 0o600;
+    (ours && metadata.nlink() == 1).then_some(file)
+}

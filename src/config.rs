@@ -1,0 +1,136 @@
+//! The configuration file: its text to sections.
+
+use std::fmt;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::policy::{Entry, Match, Section, When};
+
+/// What a file says.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Text {
+    /// Patterns for files that are read before the sections of this one.
+    pub include: Vec<String>,
+    /// The `[[match]]` sections, in their order.
+    pub matches: Vec<Entry>,
+    /// The `[default]` section.
+    pub default: Option<Entry>,
+}
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wrong {
+    /// The file.
+    pub file: String,
+    /// Line and column, from 1; none where the whole file is meant.
+    pub at: Option<(usize, usize)>,
+    /// What.
+    pub why: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, at, why } = self;
+        match at {
+            Some((line, column)) => write!(f, "{file}:{line}:{column}: {why}"),
+            None => write!(f, "{file}: {why}"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    #[serde(default)]
+    include: Vec<String>,
+    #[serde(default, rename = "match")]
+    matches: Vec<Spanned<Match>>,
+    default: Option<Spanned<Section>>,
+}
+
+/// Reads the text of a file called `file`.
+///
+/// # Errors
+/// It is no TOML, has a key that is not known, or a value that does not fit.
+pub fn read(file: &str, text: &str) -> Result<Text, Wrong> {
+    let tables: Tables = toml::from_str(text).map_err(|error| {
+        let at = error.span().map(|span| position(text, span.start));
+        // One line: where it stands is said before it.
+        let why = error.message().replace('\n', "; ");
+        Wrong { file: file.to_owned(), at, why }
+    })?;
+    let lines = Lines::of(text);
+    let origin = |start: usize| format!("{file}:{}", lines.number(start));
+    let matches = tables.matches.into_iter().map(|table| {
+        let origin = origin(table.span().start);
+        let (when, section) = table.into_inner().split();
+        Entry { origin, when, section }
+    });
+    let matches = matches.collect();
+    let default = tables.default.map(|table| Entry {
+        origin: origin(table.span().start),
+        when: When::default(),
+        section: table.into_inner(),
+    });
+    Ok(Text { include: tables.include, matches, default })
+}
+
+/// Where lines end, so that two hundred sections are found in one pass.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at).collect())
+    }
+
+    fn number(&self, at: usize) -> usize {
+        self.0.partition_point(|&end| end < at).saturating_add(1)
+    }
+}
+
+/// Turns a place in the text into line and column, in characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count().saturating_add(1), line.chars().count().saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_know_where_they_stand() {
+        let text = "# a comment\n[default]\nroot = '/srv'\n\n[[match]]\nuser = 'a'\n[[match.path]]\npattern = 'x'\n\
+                    hide = true\n\n[[match]]\nuser = 'b'\n";
+        let read = read("f", text).unwrap();
+        let origins: Vec<&str> = read.matches.iter().map(|entry| entry.origin.as_str()).collect();
+        assert_eq!(origins, ["f:5", "f:11"]);
+        assert_eq!(read.default.unwrap().origin, "f:2");
+        assert!(read.matches[0].section.path.is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, at, why) in [
+            ("[default]\nrot = '/x'", (2, 1), "unknown field `rot`"),
+            ("[default]\nuser = 'bob'", (2, 1), "unknown field `user`"),
+            ("x = 1", (1, 1), "unknown field `x`"),
+            ("[[match]]\n  umask = '8'", (2, 11), "three octal digits"),
+            ("[default]\numask = 27", (2, 9), "expected a string"),
+            ("[default]\nroot = 'x'", (2, 8), "begins with /"),
+            ("[default]\nread-only = 'yes'", (2, 13), "expected a boolean"),
+            ("[default]\nsync = 'often'", (2, 8), "unknown variant `often`"),
+            ("[[match]]\npath = [{ patern = 'x' }]", (2, 11), "unknown field `patern`"),
+            ("[[match]]\nkey = 'MD5:x'", (2, 7), "a fingerprint is meant"),
+            ("[default]\nmax-depth = -1", (2, 13), "invalid value"),
+            ("[default", (1, 9), ""),
+            ("[default]\nread-only = true\nread-only = true", (3, 1), "duplicate key"),
+        ] {
+            let wrong = read("f", text).unwrap_err();
+            assert!(wrong.why.contains(why), "{text:?}: {wrong}");
+            assert_eq!(wrong.at, Some(at), "{text:?}: {wrong}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The administrator's files under /etc: read only if nobody else can have written them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use crate::config::{self, Text, Wrong};
+use crate::pattern::Pattern;
+use crate::policy::{Config, Section};
+use crate::words::Letter;
+
+/// The file that is read where the command line names none.
+pub const DEFAULT: &str = "/etc/scp-server.toml";
+
+/// The largest file: about ten thousand sections.
+const SIZE: u64 = 1024 * 1024;
+
+/// Reads the file, and what it includes, if there is one; the one that the command line names has to be there.
+///
+/// # Errors
+/// It is wrong, or others could have written it: then nobody is served.
+pub fn read(named: Option<&Path>, line: &Section) -> Result<Config, Wrong> {
+    let path = named.unwrap_or(Path::new(DEFAULT));
+    let mut config = Config::of_line(line.clone());
+    let text = match open(path) {
+        Ok(text) => text,
+        Err(Unread::Absent) if named.is_none() => return Ok(config),
+        Err(unread) => return Err(wrong(path, &unread)),
+    };
+    let Text { include, matches, default } = parse(path, &text)?;
+    for pattern in &include {
+        for path in included(path, pattern)? {
+            let text = open(&path).map_err(|unread| wrong(&path, &unread))?;
+            let text = parse(&path, &text)?;
+            if !text.include.is_empty() {
+                return Err(refuse(&path, "an included file includes no other".into()));
+            }
+            config.matches.extend(text.matches);
+            config.default.extend(text.default);
+        }
+    }
+    config.matches.extend(matches);
+    config.default.extend(default);
+    Ok(config)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Text, Wrong> {
+    config::read(&path.display().to_string(), text)
+}
+
+/// Why a file was not read.
+enum Unread {
+    Absent,
+    Failed(io::Error),
+    /// Others could have written it, or it is no file.
+    Untrusted(&'static str),
+}
+
+fn wrong(path: &Path, unread: &Unread) -> Wrong {
+    refuse(
+        path,
+        match unread {
+            Unread::Absent => "there is no such file".into(),
+            Unread::Failed(error) => error.to_string(),
+            Unread::Untrusted(why) => (*why).into(),
+        },
+    )
+}
+
+fn refuse(path: &Path, why: String) -> Wrong {
+    Wrong { file: path.display().to_string(), at: None, why }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
+fn open(path: &Path) -> Result<String, Unread> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+    let file = opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Unread::Absent,
+        _ => Unread::Failed(error),
+    })?;
+    trust(&file)?;
+    let mut text = String::new();
+    file.take(SIZE.saturating_add(1)).read_to_string(&mut text).map_err(Unread::Failed)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > SIZE) {
+        Err(Unread::Untrusted("it is larger than 1 MiB"))
+    } else {
+        Ok(text)
+    }
+}
+
+/// Asks about the open file, so that it cannot be another one meanwhile.
+fn trust(file: &File) -> Result<(), Unread> {
+    let metadata = file.metadata().map_err(Unread::Failed)?;
+    if !metadata.is_file() {
+        return Err(Unread::Untrusted("it is no regular file"));
+    }
+    if metadata.uid() != 0 {
+        return Err(Unread::Untrusted("it does not belong to root: chown root"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(Unread::Untrusted("others can write it: chmod go-w"));
+    }
+    Ok(())
+}
+
+/// Finds the files of a directory whose names match, in their alphabetical order.
+#[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
+fn included(from: &Path, pattern: &str) -> Result<Vec<PathBuf>, Wrong> {
+    let whole = from.parent().unwrap_or(Path::new("/")).join(pattern);
+    let (Some(directory), Some(name)) = (whole.parent(), whole.file_name()) else {
+        return Err(refuse(from, format!("this names no file to include: {pattern}")));
+    };
+    let letters: Vec<Letter> =
+        name.as_encoded_bytes().iter().map(|&byte| Letter { byte, live: true }).collect();
+    let Some(names) = Pattern::new(&letters) else { return Ok(vec![whole]) };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // As sshd: a pattern that matches nothing includes nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(refuse(directory, error.to_string())),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| refuse(directory, error.to_string()))?.file_name();
+        if names.matches(name.as_encoded_bytes()) {
+            found.push(directory.join(name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,270 @@
+//! The words and numbers that an administrator chooses with, in the file as on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+/// Whether something is allowed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Leave {
+    /// It is.
+    #[default]
+    Given,
+    /// It is not.
+    Withheld,
+}
+
+impl Leave {
+    /// Takes leave away if `withheld`.
+    pub fn unless(withheld: bool) -> Self {
+        if withheld { Self::Withheld } else { Self::Given }
+    }
+
+    /// Gives leave if `given`.
+    pub fn only_if(given: bool) -> Self {
+        Self::unless(!given)
+    }
+}
+
+/// How a file takes the place of another: `atomic`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replacement {
+    /// By a new file under the old name; unconfined, in the old file where that would lose something.
+    #[default]
+    Auto,
+    /// By a new file under the old name, whatever is lost: links, owner.
+    Always,
+    /// In the old file, as OpenSSH does: a cut transfer leaves new head and old tail.
+    Off,
+}
+
+/// What gets its name in one step: `commit`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Each file, as soon as it is whole.
+    #[default]
+    File,
+    /// A directory with all that is in it, in the place of what was there.
+    Tree,
+}
+
+/// What it means that a mode or times cannot be set: `metadata`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metadata {
+    /// Nothing.
+    Ignore,
+    /// The client is told, and the exit status is 1; the file stays. As OpenSSH.
+    #[default]
+    Strict,
+    /// It is logged.
+    Warn,
+}
+
+/// What is made durable before it is acknowledged: `sync`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// Nothing: the kernel writes when it likes.
+    #[default]
+    None,
+    /// Each file and its name.
+    File,
+    /// Everything, once, before the exit status.
+    Session,
+}
+
+/// Whether records are acknowledged before they come: `pipeline`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pipeline {
+    /// What is certain to be asked, to clients that turn out to read byte by byte.
+    Auto,
+    /// Nothing.
+    #[default]
+    Off,
+    /// A window of replies: clients are known to wait for the exit status.
+    On,
+}
+
+/// Whether the kernel enforces the confinement too: `sandbox`. A later one is stricter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// Not at all.
+    Off,
+    /// As far as this kernel can.
+    #[default]
+    Try,
+    /// All layers, or nothing is served.
+    Require,
+}
+
+/// What becomes of names that begin with a dot: `dot-files`. A later one is stricter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DotFiles {
+    /// They are names like any other.
+    #[default]
+    Allow,
+    /// They can be neither stored nor fetched, and it is said so.
+    Deny,
+    /// They are not there, and cannot be stored.
+    Hide,
+}
+
+/// Where the administrator's lines go: `log`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Destination {
+    /// Appended to a file.
+    File(PathBuf),
+    /// To standard error, which sshd shows to the client: for trying things out.
+    Stderr,
+    /// To the system's log, facility auth.
+    Syslog,
+}
+
+impl From<OsString> for Destination {
+    fn from(word: OsString) -> Self {
+        match word.to_str() {
+            Some("syslog") => Self::Syslog,
+            Some("stderr") => Self::Stderr,
+            _ => Self::File(word.into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Destination {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        match Self::from(OsString::from(String::deserialize(source)?)) {
+            // Relative to what would be sshd's affair, and its directory is the account's home.
+            Self::File(path) if path.is_relative() => {
+                Err(D::Error::custom("syslog, stderr or a path from the root on is meant"))
+            }
+            destination => Ok(destination),
+        }
+    }
+}
+
+/// The directory that confines, its tokens not yet expanded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Root(pub OsString);
+
+impl<'de> Deserialize<'de> for Root {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(source)?;
+        // Relative to what would be sshd's affair.
+        if text.starts_with('/') || text == "%h" || text.starts_with("%h/") {
+            return Ok(Self(text.into()));
+        }
+        Err(D::Error::custom("a path that begins with / or %h is meant"))
+    }
+}
+
+/// A number of bytes: `1000`, `64K`.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "bytes are meant, or a number with K, M, G or T".to_owned();
+        let (digits, shift) = match text.char_indices().last().ok_or_else(wrong)? {
+            (end, 'k' | 'K') => (text.get(..end), 10),
+            (end, 'm' | 'M') => (text.get(..end), 20),
+            (end, 'g' | 'G') => (text.get(..end), 30),
+            (end, 't' | 'T') => (text.get(..end), 40),
+            _ => (Some(text), 0),
+        };
+        let digits =
+            digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(wrong)?;
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number.checked_mul(1_u64 << shift).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "bytes are meant, or a number with K, M, G or T in quotes")]
+        enum Spelled {
+            Number(u64),
+            Text(String),
+        }
+        match Spelled::deserialize(source)? {
+            Spelled::Number(number) => Ok(Self(number)),
+            Spelled::Text(text) => text.parse().map_err(D::Error::custom),
+        }
+    }
+}
+
+/// Permission bits: `027`, in quotes in the file, where TOML would take them for a decimal number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Octal(pub u32);
+
+impl FromStr for Octal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let value = u32::from_str_radix(text, 8).ok().filter(|&value| digits && value <= 0o777);
+        value.map(Self).ok_or_else(|| "three octal digits are meant, such as 027".to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Octal {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        // A number would have been read in the wrong base.
+        String::deserialize(source)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// One value, or a list of them: `user = "bob"`, `user = ["bob", "eve"]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Several<T>(pub Vec<T>);
+
+impl<'de, T: FromStr<Err: std::fmt::Display>> Deserialize<'de> for Several<T> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a text is meant, or a list of texts")]
+        enum Spelled {
+            One(String),
+            Many(Vec<String>),
+        }
+        let texts = match Spelled::deserialize(source)? {
+            Spelled::One(text) => vec![text],
+            Spelled::Many(texts) => texts,
+        };
+        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_counted_in_powers_of_two() {
+        for (text, bytes) in [("0", 0), ("1000", 1000), ("64K", 65_536), ("2g", 2 << 30), ("1T", 1 << 40)] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "1.5G", "-1", "+1", "99999999999T", "G", "1KB", "0x10"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn permission_bits_are_octal_and_no_more_than_nine() {
+        assert_eq!("027".parse(), Ok(Octal(0o027)));
+        for text in ["", "8", "01000", "+7", "u=rw"] {
+            assert!(text.parse::<Octal>().is_err(), "{text}");
+        }
+    }
+}

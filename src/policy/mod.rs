@@ -1,0 +1,313 @@
+//! What an account may do: the file, the command line, the account and its request to a grant.
+//!
+//! As in sshd_config, the first value counts: of the `[[match]]` sections that are about the account, in their order,
+//! then of `[default]`. The command line can take away of that and give nothing; without a section that holds, it
+//! stands alone.
+
+mod choice;
+mod grant;
+mod paths;
+mod section;
+mod token;
+mod when;
+
+pub use choice::{
+    Bytes, Destination, DotFiles, Leave, Metadata, Octal, Pipeline, Replacement, Root, Sandbox, Sync, Unit,
+};
+pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
+pub use paths::{Glob, Operation, PathRules, Verdict};
+pub use section::{KEYS, Match, Section};
+pub use when::{Account, Holds, When};
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::request::{Depth, Keep, Request};
+
+/// What the administrator has said.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Config {
+    /// The `[[match]]` sections, in their order.
+    pub matches: Vec<Entry>,
+    /// The `[default]` sections; none for a file that has none, or no file.
+    pub default: Vec<Entry>,
+    /// The command line.
+    pub line: Section,
+}
+
+/// A section, where it stands, and when it holds.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Entry {
+    /// File and line: `/etc/scp-server.toml:12`.
+    pub origin: String,
+    /// Its conditions.
+    pub when: When,
+    /// What it says.
+    pub section: Section,
+}
+
+/// What is said of an account, all sections taken together.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// What the file gives, and the line takes away.
+    section: Section,
+    /// The line's own root, to be looked up in the file's.
+    within: Option<Root>,
+    /// Why there is no access at all.
+    bar: Option<Denied>,
+    /// The sections that said so.
+    rule: Vec<String>,
+}
+
+/// Why a session gets no grant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Denied {
+    /// The section about the account has expired.
+    Expired,
+    /// The session may only store.
+    Fetching,
+    /// The sections about the account hold at other times of the week.
+    Hours,
+    /// The configuration is wrong: that is for the log, not for the client.
+    Misconfigured(String),
+    /// `-p` is not allowed.
+    Preserving,
+    /// `-r` is not allowed.
+    Recursion,
+    /// A token of the root has no value that is a file name.
+    Root(&'static str),
+    /// The session may only fetch.
+    Storing,
+    /// A `%` that no token begins with.
+    UnknownToken(u8),
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired => f.write_str("this access has expired"),
+            Self::Fetching => f.write_str("downloads are not allowed here"),
+            Self::Hours => f.write_str("transfers are not allowed at this time"),
+            Self::Misconfigured(why) => write!(f, "the configuration cannot be used: {why}"),
+            Self::Preserving => f.write_str("keeping modes and times (-p) is not allowed here"),
+            Self::Recursion => f.write_str("directories (-r) are not allowed here"),
+            Self::Root(token) => {
+                write!(f, "this account has no usable value for {token} in the root directory")
+            }
+            Self::Storing => f.write_str("uploads are not allowed here"),
+            Self::UnknownToken(byte) => {
+                write!(f, "unknown token %{} in the root directory", [*byte].escape_ascii())
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Takes a command line without a file.
+    pub fn of_line(line: Section) -> Self {
+        Self { line, ..Self::default() }
+    }
+
+    /// Tells whether groups have to be known to decide.
+    pub fn asks_for_groups(&self) -> bool {
+        self.matches.iter().any(|entry| entry.when.group.is_some())
+    }
+
+    /// Takes together what is said of an account.
+    pub fn terms(&self, account: &Account, now: Timestamp) -> Terms {
+        let mut about = Vec::new();
+        let (mut holding, mut later, mut bar) = (false, false, None);
+        for entry in &self.matches {
+            match entry.when.holds(account, now) {
+                Holds::No => continue,
+                Holds::Yes => holding = true,
+                Holds::Later => {
+                    later = true;
+                    continue;
+                }
+                // An access that has ended is not to fall back to what everybody has.
+                Holds::Expired if holding => continue,
+                Holds::Expired => bar = Some(Denied::Expired),
+            }
+            about.push(entry);
+            if bar.is_some() {
+                break;
+            }
+        }
+        if later && !holding && bar.is_none() {
+            bar = Some(Denied::Hours);
+        }
+        about.extend(&self.default);
+        let rule = about.iter().map(|entry| entry.origin.clone()).collect();
+        let Some(file) = about.into_iter().map(|entry| entry.section.clone()).reduce(|a, b| a.or(&b)) else {
+            return Terms { section: self.line.clone(), within: None, bar, rule };
+        };
+        let own = self.line.root.clone();
+        let (root, within) = if file.root.is_some() { (file.root.clone(), own) } else { (own, None) };
+        let section = Section { root, ..file.narrowed_by(&self.line) };
+        Terms { section, within, bar, rule }
+    }
+}
+
+impl Terms {
+    /// No access, whoever asks: the log is where the line says, or where the administrator looks first.
+    pub fn barred(line: Section, why: Denied) -> Self {
+        let section = Section { log: line.log.or(Some(Destination::Syslog)), ..Section::default() };
+        Self { section, bar: Some(why), ..Self::default() }
+    }
+
+    /// Where the administrator's lines go.
+    pub fn log(&self) -> Option<&Destination> {
+        self.section.log.as_ref()
+    }
+
+    /// How long the client is waited for.
+    pub fn patience(&self) -> Patience {
+        self.section.grant().patience
+    }
+}
+
+/// Decides what the account may do of what it asks for.
+///
+/// # Errors
+/// It may not do it at all.
+pub fn decide(terms: Terms, account: &Account, request: &Request, now: Timestamp) -> Result<Grant, Denied> {
+    let Terms { section, within, bar, rule } = terms;
+    if let Some(bar) = bar {
+        return Err(bar);
+    }
+    let mut grant = section.grant();
+    let rights = &grant.rights;
+    let (depth, keep) = match request {
+        Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
+        Request::Store(_) if rights.storing == Leave::Withheld => return Err(Denied::Storing),
+        Request::Fetch(fetch) => (fetch.depth, fetch.keep),
+        Request::Store(store) => (store.depth, store.keep),
+    };
+    if depth == Depth::Tree && rights.recursion == Leave::Withheld {
+        return Err(Denied::Recursion);
+    }
+    if keep == Keep::Attributes && rights.preserving == Leave::Withheld {
+        return Err(Denied::Preserving);
+    }
+    if matches!(request, Request::Fetch(_)) {
+        // A source stores nothing, whatever else the account may do.
+        grant.rights.storing = Leave::Withheld;
+    }
+    grant.root = section.root.map(|Root(root)| token::place(&root, account)).transpose()?;
+    grant.within = within.map(|Root(root)| token::place(&root, account)).transpose()?;
+    grant.home = account.home.as_ref().map(Into::into);
+    if let (Some(drop_box), Some(directory)) = (&mut grant.rights.drop_box, section.drop_box_directory) {
+        drop_box.directory = Some(token::box_directory(&directory, account, now)?);
+    }
+    grant.rule = rule;
+    Ok(grant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Chatter, Fetch, Store, TargetKind};
+
+    fn fetch(depth: Depth, keep: Keep) -> Request {
+        Request::Fetch(Fetch { sources: vec![], depth, keep, chatter: Chatter::Quiet })
+    }
+
+    fn store(depth: Depth, keep: Keep) -> Request {
+        Request::Store(Store { targets: vec![], depth, keep, kind: TargetKind::Any, chatter: Chatter::Quiet })
+    }
+
+    fn entry(origin: &str, text: &str) -> Entry {
+        let (when, section) = toml::from_str::<Match>(text).unwrap().split();
+        Entry { origin: origin.into(), when, section }
+    }
+
+    fn bob() -> Account {
+        Account { uid: 1000, name: Some("bob".into()), home: Some("/home/bob".into()), ..Account::default() }
+    }
+
+    fn noon() -> Timestamp {
+        "2026-11-25T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_withheld_is_denied_at_the_door() {
+        let (flat, deep) = (Depth::Flat, Depth::Tree);
+        let (plain, kept) = (Keep::Contents, Keep::Attributes);
+        for (line, request, denied) in [
+            ("", fetch(deep, kept), None),
+            ("", store(deep, kept), None),
+            ("read-only = true", store(flat, plain), Some(Denied::Storing)),
+            ("read-only = true", fetch(flat, plain), None),
+            ("write-only = true", fetch(flat, plain), Some(Denied::Fetching)),
+            ("drop-box = true", fetch(flat, plain), Some(Denied::Fetching)),
+            ("no-recursion = true", fetch(deep, plain), Some(Denied::Recursion)),
+            ("no-recursion = true", store(flat, plain), None),
+            ("no-preserve = true", store(flat, kept), Some(Denied::Preserving)),
+        ] {
+            let config = Config::of_line(toml::from_str(line).unwrap());
+            assert_eq!(
+                decide(config.terms(&bob(), noon()), &bob(), &request, noon()).err(),
+                denied,
+                "{line} {request:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts_and_the_default_comes_last() {
+        let config = Config {
+            matches: vec![
+                entry("f:1", "user = 'eve'\nroot = '/eve'"),
+                entry("f:2", "user = 'b*'\nread-only = true"),
+                entry("f:3", "root = '/srv/%u'\nread-only = false\numask = '077'"),
+            ],
+            default: vec![entry("f:9", "root = '/none'\nmax-file-size = 5")],
+            ..Config::default()
+        };
+        let grant = decide(config.terms(&bob(), noon()), &bob(), &fetch(Depth::Flat, Keep::Contents), noon())
+            .unwrap();
+        assert_eq!(grant.root, Some("/srv/bob".into()));
+        assert_eq!(grant.storage.umask, Some(0o077));
+        assert_eq!(grant.limits.file_size, Some(5));
+        assert_eq!(grant.rule, ["f:2", "f:3", "f:9"]);
+        let denied =
+            decide(config.terms(&bob(), noon()), &bob(), &store(Depth::Flat, Keep::Contents), noon());
+        assert_eq!(denied, Err(Denied::Storing));
+    }
+
+    #[test]
+    fn the_line_has_its_root_inside_the_files() {
+        let line = Section { root: Some(Root("/sub/%u".into())), ..Section::default() };
+        let default = vec![entry("f:1", "root = '/srv'")];
+        let request = store(Depth::Flat, Keep::Contents);
+        let places = |config: &Config| {
+            let grant = decide(config.terms(&bob(), noon()), &bob(), &request, noon()).unwrap();
+            (grant.root, grant.within)
+        };
+        let with_file = Config { default, line: line.clone(), ..Config::default() };
+        assert_eq!(places(&with_file), (Some("/srv".into()), Some("/sub/bob".into())));
+        assert_eq!(places(&Config::of_line(line.clone())), (Some("/sub/bob".into()), None));
+        let without_root = Config { default: vec![entry("f:1", "umask = '077'")], line, ..Config::default() };
+        assert_eq!(places(&without_root), (Some("/sub/bob".into()), None));
+    }
+
+    #[test]
+    fn an_access_that_is_over_does_not_fall_back_to_what_everybody_has() {
+        let terms = |matches: &[&str]| {
+            let matches = matches.iter().map(|text| entry("f:1", text)).collect();
+            let default = vec![entry("f:9", "root = '/srv'")];
+            Config { matches, default, ..Config::default() }.terms(&bob(), noon()).bar
+        };
+        let expired = "user = 'bob'\nexpires = '2026-11-24'\nzone = 'UTC'";
+        let later = "user = 'bob'\nhours = '20:00-21:00'\nzone = 'UTC'";
+        let holding = "user = 'bob'";
+        assert_eq!(terms(&[expired]), Some(Denied::Expired));
+        assert_eq!(terms(&[expired, holding]), Some(Denied::Expired));
+        assert_eq!(terms(&[holding, expired]), None);
+        assert_eq!(terms(&[later]), Some(Denied::Hours));
+        assert_eq!(terms(&[later, holding]), None);
+        assert_eq!(terms(&["user = 'eve'\nexpires = '2026-11-24'"]), None);
+    }
+}

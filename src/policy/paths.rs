@@ -1,0 +1,319 @@
+//! Rules about what is inside the root: which may be done with which path.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::pattern::Pattern;
+use crate::words::Letter;
+
+/// What is done with a path.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// A file is stored under a name that was free.
+    Create,
+    /// A file or a directory is sent to the client.
+    Download,
+    /// A directory is made, or gone into.
+    Mkdir,
+    /// A file is stored in the place of another.
+    Overwrite,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Download => "download",
+            Self::Mkdir => "mkdir",
+            Self::Overwrite => "overwrite",
+        })
+    }
+}
+
+/// What the rules say to an operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It may be.
+    Allowed,
+    /// It may not, and it is said so.
+    Denied,
+    /// What is there is not there.
+    Hidden,
+}
+
+/// The rules, in the file's order: the first one that matches the path and names the operation decides.
+///
+/// What is not spoken of is allowed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct PathRules(Vec<PathRule>);
+
+/// One `[[match.path]]`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PathRule {
+    pattern: Glob,
+    #[serde(default)]
+    allow: Operations,
+    #[serde(default)]
+    deny: Operations,
+    #[serde(default)]
+    hide: bool,
+}
+
+/// A list of operations, or the word `all`, or `upload` for those that store.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Operations(Vec<Operation>);
+
+impl PathRules {
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Decides about an operation on `path`, as seen from the root, without a slash at either end.
+    ///
+    /// A rule about a directory is one about all that is in it.
+    pub fn judge(&self, path: &[u8], operation: Operation) -> Verdict {
+        let says = |rule: &PathRule| {
+            if !rule.pattern.covers(path) {
+                return None;
+            }
+            match rule {
+                rule if rule.allow.0.contains(&operation) => Some(Verdict::Allowed),
+                PathRule { hide: true, .. } => Some(Verdict::Hidden),
+                rule if rule.deny.0.contains(&operation) => Some(Verdict::Denied),
+                _ => None,
+            }
+        };
+        self.0.iter().find_map(says).unwrap_or(Verdict::Allowed)
+    }
+
+    /// Tells whether something below `path` might be allowed though `path` itself is not: it can be walked through.
+    pub fn leads_on(&self, path: &[u8], operation: Operation) -> bool {
+        let mut rules = self.0.iter();
+        rules.any(|rule| rule.allow.0.contains(&operation) && rule.pattern.reaches_below(path))
+    }
+}
+
+impl<'de> Deserialize<'de> for Operations {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Named {
+            All,
+            Create,
+            Download,
+            Mkdir,
+            Overwrite,
+            Upload,
+        }
+        let mut operations = Vec::new();
+        for named in Vec::<Named>::deserialize(source)? {
+            use Operation::{Create, Download, Mkdir, Overwrite};
+            operations.extend_from_slice(match named {
+                Named::All => &[Create, Download, Mkdir, Overwrite],
+                Named::Create => &[Create],
+                Named::Download => &[Download],
+                Named::Mkdir => &[Mkdir],
+                Named::Overwrite => &[Overwrite],
+                Named::Upload => &[Create, Mkdir, Overwrite],
+            });
+        }
+        Ok(Self(operations))
+    }
+}
+
+/// A pattern for names or paths: `*.csv`, `in/*/ready`, `old/**`.
+///
+/// Without a slash it is about a name, wherever it is. With one, about a path from the root on. `*`, `?` and `[...]`
+/// stay within a name and also match dots; `**` is any number of names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Glob {
+    anchored: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Part {
+    Any,
+    Name(Vec<u8>),
+    Pattern(Pattern),
+}
+
+impl FromStr for Glob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_suffix('/').unwrap_or(text);
+        let anchored = bare.contains('/');
+        let bare = bare.strip_prefix('/').unwrap_or(bare);
+        let parts = bare.split('/').map(Part::from_str).collect::<Result<_, _>>();
+        parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Glob {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        String::deserialize(source)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Glob {
+    /// Tells whether a name, or a word, matches as a whole.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        covered(&self.parts, &[name]) == Covered::Whole
+    }
+
+    /// Tells whether a path matches, or a directory that it is in.
+    fn covers(&self, path: &[u8]) -> bool {
+        let names = names(path);
+        match self.parts.as_slice() {
+            [part] if !self.anchored => names.iter().any(|name| part.takes(name)),
+            parts => covered(parts, &names) == Covered::Whole,
+        }
+    }
+
+    /// Tells whether something in the directory `path` could match.
+    fn reaches_below(&self, path: &[u8]) -> bool {
+        !self.anchored || covered(&self.parts, &names(path)) != Covered::Never
+    }
+}
+
+/// How much of a path a pattern covers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Covered {
+    /// The path ends before the pattern does.
+    Beginning,
+    /// They differ.
+    Never,
+    /// The path, or a directory that it is in.
+    Whole,
+}
+
+fn covered(parts: &[Part], names: &[&[u8]]) -> Covered {
+    match (parts, names) {
+        // What is left of the path is in a directory that matches. `a/**` is all that is in `a`, not `a` itself.
+        ([], _) | ([Part::Any], [_, ..]) => Covered::Whole,
+        (_, []) => Covered::Beginning,
+        ([Part::Any, after @ ..], [_, rest @ ..]) => match covered(after, names) {
+            Covered::Whole => Covered::Whole,
+            // As `a/**/b` is `a/b` as well, and a deeper one may come.
+            _ => match covered(parts, rest) {
+                Covered::Never => Covered::Beginning,
+                found => found,
+            },
+        },
+        ([part, after @ ..], [name, rest @ ..]) if part.takes(name) => covered(after, rest),
+        _ => Covered::Never,
+    }
+}
+
+fn names(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect()
+}
+
+impl FromStr for Part {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "**" => return Ok(Self::Any),
+            "" | "." | ".." => return Err("a pattern has no empty names, no . and no .."),
+            _ if text.len() > LENGTH => return Err("a name of a pattern has no more than 255 letters"),
+            _ if text.contains("**") => return Err("** stands alone between slashes"),
+            _ => {}
+        }
+        let letters: Vec<Letter> = text.bytes().map(|byte| Letter { byte, live: true }).collect();
+        Ok(Pattern::new(&letters).map_or_else(|| Self::Name(text.into()), Self::Pattern))
+    }
+}
+
+impl Part {
+    fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(own) => own == name,
+            Self::Pattern(pattern) => pattern.covers(name),
+        }
+    }
+}
+
+/// The longest name that a file system of ours takes.
+const LENGTH: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(text: &str) -> PathRules {
+        #[derive(Deserialize)]
+        struct Table {
+            path: PathRules,
+        }
+        toml::from_str::<Table>(text).unwrap().path
+    }
+
+    #[test]
+    fn a_pattern_without_a_slash_is_about_names_and_one_with_a_slash_about_paths() {
+        for (pattern, path, covers) in [
+            ("*.csv", "a.csv", true),
+            ("*.csv", "d/a.csv", true),
+            ("*.csv", "a.csv/inner", true),
+            ("*.csv", "a.csvx", false),
+            ("*", ".hidden", true),
+            ("in/", "in", true),
+            ("in", "d/in/x", true),
+            ("/in", "in/x", true),
+            ("/in", "d/in", false),
+            ("in/*.csv", "in/a.csv", true),
+            ("in/*.csv", "x/in/a.csv", false),
+            ("in/**", "in", false),
+            ("in/**", "in/a/b", true),
+            ("**", "a/b", true),
+            ("a/**/z", "a/z", true),
+            ("a/**/z", "a/b/c/z/y", true),
+            ("a/**/z", "a/b", false),
+            ("[ab]?", "bx", true),
+        ] {
+            assert_eq!(pattern.parse::<Glob>().unwrap().covers(path.as_bytes()), covers, "{pattern} {path}");
+        }
+        for wrong in ["", "/", "a//b", "../x", "a/./b", "a**", "x/**y"] {
+            assert!(wrong.parse::<Glob>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_names_the_operation_decides() {
+        let rules = rules(
+            "path = [{ pattern = 'in/done/**', allow = ['download'] }, { pattern = '/in', allow = ['upload'] },
+                     { pattern = 'secret', hide = true }, { pattern = '**', deny = ['all'] }]",
+        );
+        use Operation::{Create, Download, Mkdir};
+        for (path, operation, verdict) in [
+            ("in/done/x", Download, Verdict::Allowed),
+            ("in/done/x", Create, Verdict::Allowed),
+            ("in/x", Download, Verdict::Denied),
+            ("in/secret", Mkdir, Verdict::Allowed),
+            ("in/secret", Download, Verdict::Hidden),
+            ("d/secret/x", Create, Verdict::Hidden),
+            ("x", Create, Verdict::Denied),
+        ] {
+            assert_eq!(rules.judge(path.as_bytes(), operation), verdict, "{path} {operation}");
+        }
+        assert!(rules.leads_on(b"in", Download) && rules.leads_on(b"", Create));
+        assert!(!rules.leads_on(b"x", Download));
+    }
+
+    #[test]
+    fn what_is_not_spoken_of_is_allowed() {
+        assert_eq!(PathRules::default().judge(b"x", Operation::Create), Verdict::Allowed);
+        let rules = rules("path = [{ pattern = 'x', deny = ['overwrite'] }]");
+        assert_eq!(rules.judge(b"x", Operation::Create), Verdict::Allowed);
+        assert_eq!(rules.judge(b"x", Operation::Overwrite), Verdict::Denied);
+    }
+}

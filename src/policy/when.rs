@@ -1,0 +1,385 @@
+//! When a section holds: for whom, from where, and at what time.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use super::choice::Several;
+use super::paths::Glob;
+use crate::key::Key;
+
+/// Who the request is for, as the system and sshd say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Account {
+    /// The numeric user id.
+    pub uid: u32,
+    /// The name in the user database, if the id still has one.
+    pub name: Option<OsString>,
+    /// The home directory in the user database.
+    pub home: Option<OsString>,
+    /// The names of the groups that the process is in, where the configuration asks for them.
+    pub groups: Vec<OsString>,
+    /// Where the client is, if sshd says so.
+    pub address: Option<IpAddr>,
+    /// The keys that the client has proved to have, if sshd says so (ExposeAuthInfo).
+    pub keys: Vec<Key>,
+}
+
+/// The conditions of a section; all that are given have to hold.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct When {
+    /// Account names.
+    pub user: Option<Several<Glob>>,
+    /// Names of groups that the account is in.
+    pub group: Option<Several<Glob>>,
+    /// Fingerprints of keys, as `ssh-keygen -l` prints them.
+    pub key: Option<Several<Fingerprint>>,
+    /// Principals of certificates.
+    pub principal: Option<Several<Glob>>,
+    /// Networks that the client is in.
+    pub from: Option<Several<Network>>,
+    /// Times of the week.
+    pub hours: Option<Several<Hours>>,
+    /// The zone for times and dates; none for the machine's.
+    pub zone: Option<Zone>,
+    /// The last day, or the moment from which on no more.
+    pub expires: Option<Expiry>,
+}
+
+/// Whether a section holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Holds {
+    /// It does.
+    Yes,
+    /// It is about somebody else.
+    No,
+    /// It would, but its time is over.
+    Expired,
+    /// It would at another time of the week.
+    Later,
+}
+
+impl When {
+    /// Tells whether the conditions hold for an account in this moment.
+    pub fn holds(&self, account: &Account, now: Timestamp) -> Holds {
+        let named =
+            |globs: &Several<Glob>, name: &OsString| globs.0.iter().any(|glob| glob.matches(name.as_bytes()));
+        let about = self.user.as_ref().is_none_or(|user| account.name.iter().any(|name| named(user, name)))
+            && self.group.as_ref().is_none_or(|group| account.groups.iter().any(|name| named(group, name)))
+            && self.key.as_ref().is_none_or(|prints| {
+                let has = |print: &Fingerprint| account.keys.iter().any(|key| key.fingerprint() == print.0);
+                prints.0.iter().any(has)
+            })
+            && self.principal.as_ref().is_none_or(|principal| {
+                let mut names = account.keys.iter().flat_map(Key::principals);
+                names.any(|name| principal.0.iter().any(|glob| glob.matches(name.as_bytes())))
+            })
+            && self.from.as_ref().is_none_or(|networks| {
+                account.address.is_some_and(|from| networks.0.iter().any(|network| network.holds(from)))
+            });
+        if !about {
+            return Holds::No;
+        }
+        if self.expires.is_none() && self.hours.is_none() {
+            return Holds::Yes;
+        }
+        let zone = self.zone.clone().map_or_else(TimeZone::system, |zone| zone.0);
+        if self.expires.as_ref().is_some_and(|expiry| expiry.is_over(now, &zone)) {
+            return Holds::Expired;
+        }
+        let now = now.to_zoned_datetime(zone);
+        match &self.hours {
+            Some(hours) if !hours.0.iter().any(|hours| hours.hold(&now)) => Holds::Later,
+            _ => Holds::Yes,
+        }
+    }
+}
+
+/// `SHA256:` and 43 letters, as `ssh-keygen -l` prints it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fingerprint(String);
+
+impl FromStr for Fingerprint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digest = text.strip_prefix("SHA256:").unwrap_or_default();
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        if digest.len() == 43 && digest.bytes().all(is_base64) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("a fingerprint is meant as ssh-keygen -l prints it: SHA256: and 43 letters".to_owned())
+    }
+}
+
+/// An address or a network: `192.0.2.7`, `2001:db8::/32`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Network(IpNet);
+
+impl Network {
+    fn holds(&self, address: IpAddr) -> bool {
+        // An IPv4 client of a socket that listens to IPv6 as well.
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("an address is meant, or a network such as 192.0.2.0/24: {text:?}");
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(address.into()));
+        }
+        let network: IpNet = text.parse().map_err(|_| wrong())?;
+        if network.addr() != network.network() {
+            return Err(format!("bits are set behind the mask: {text}; {} is meant?", network.trunc()));
+        }
+        Ok(Self(network))
+    }
+}
+
+/// Days and times of the week: `Mon-Fri 08:00-18:00`, `22:00-06:00`, `Sat`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hours {
+    days: [bool; 7],
+    from: Time,
+    to: Time,
+}
+
+impl Hours {
+    /// Tells whether it is one of them. What goes past midnight belongs to the day on which it began.
+    fn hold(&self, now: &ZonedDateTime) -> bool {
+        let (time, today) = (now.time(), now.weekday());
+        let on = |day: Weekday| self.days.get(index(day)).copied().unwrap_or_default();
+        if self.from < self.to {
+            return on(today) && self.from <= time && time < self.to;
+        }
+        on(today) && self.from <= time || on(today.previous()) && time < self.to
+    }
+}
+
+impl FromStr for Hours {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("days and times are meant, such as Mon-Fri 08:00-18:00: {text:?}");
+        let mut words = text.split_whitespace().peekable();
+        let mut days = [true; 7];
+        if words.peek().is_some_and(|word| word.starts_with(|letter: char| letter.is_ascii_alphabetic())) {
+            days = [false; 7];
+            for part in words.next().unwrap_or_default().split(',') {
+                let (first, last) = part.split_once('-').unwrap_or((part, part));
+                let (first, last) = (day(first).ok_or_else(wrong)?, day(last).ok_or_else(wrong)?);
+                for weekday in first.cycle_forward().take(7) {
+                    if let Some(on) = days.get_mut(index(weekday)) {
+                        *on = true;
+                    }
+                    if weekday == last {
+                        break;
+                    }
+                }
+            }
+        }
+        let (from, to) = match words.next() {
+            None => (Time::midnight(), Time::midnight()),
+            Some(span) => {
+                let (from, to) = span.split_once('-').ok_or_else(wrong)?;
+                (clock(from).ok_or_else(wrong)?, clock(to).ok_or_else(wrong)?)
+            }
+        };
+        if words.next().is_some() { Err(wrong()) } else { Ok(Self { days, from, to }) }
+    }
+}
+
+fn index(day: Weekday) -> usize {
+    usize::try_from(day.to_monday_zero_offset()).unwrap_or_default()
+}
+
+fn day(text: &str) -> Option<Weekday> {
+    Some(match text {
+        "Mon" => Weekday::Monday,
+        "Tue" => Weekday::Tuesday,
+        "Wed" => Weekday::Wednesday,
+        "Thu" => Weekday::Thursday,
+        "Fri" => Weekday::Friday,
+        "Sat" => Weekday::Saturday,
+        "Sun" => Weekday::Sunday,
+        _ => return None,
+    })
+}
+
+/// Reads `08:00`; `24:00` is the midnight at the end of the day.
+fn clock(text: &str) -> Option<Time> {
+    let (hour, minute) = text.split_once(':')?;
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(hour) || !digits(minute) {
+        return None;
+    }
+    match (hour.parse().ok()?, minute.parse().ok()?) {
+        (24, 0) => Some(Time::midnight()),
+        (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
+    }
+}
+
+/// The last day that a section holds, or the moment from which on it does not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Expiry {
+    /// Until the end of this day.
+    Day(Date),
+    /// Until this moment.
+    Moment(Timestamp),
+}
+
+impl Expiry {
+    fn is_over(&self, now: Timestamp, zone: &TimeZone) -> bool {
+        match self {
+            Self::Day(last) => now.to_zoned_datetime(zone.clone()).date() > *last,
+            Self::Moment(moment) => now >= *moment,
+        }
+    }
+}
+
+impl FromStr for Expiry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let day = text.parse().map(Self::Day).ok().filter(|_| text.len() == "2027-01-31".len());
+        day.or_else(|| text.parse().map(Self::Moment).ok()).ok_or_else(|| {
+            format!("a day is meant, such as 2027-01-31, or a moment, such as 2027-01-31T18:00:00Z: {text:?}")
+        })
+    }
+}
+
+/// A time zone by its name: `Europe/Berlin`, `UTC`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Zone(TimeZone);
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = TimeZone::get(text).map(Self);
+        found.map_err(|_| format!("no time zone of this system is called {text:?}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Expiry {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        String::deserialize(source)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        String::deserialize(source)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn several<T: FromStr<Err = String>>(texts: &[&str]) -> Option<Several<T>> {
+        Some(Several(texts.iter().map(|text| text.parse().unwrap()).collect()))
+    }
+
+    #[test]
+    fn all_conditions_have_to_hold() {
+        let bob = Account {
+            name: Some("bob".into()),
+            groups: vec!["partners".into()],
+            address: "::ffff:192.0.2.7".parse().ok(),
+            ..Account::default()
+        };
+        let now = at("2026-11-25T12:00:00Z");
+        let when = |user: &[&str], group: &[&str], from: &[&str]| When {
+            user: several(user).filter(|user| !user.0.is_empty()),
+            group: several(group).filter(|group| !group.0.is_empty()),
+            from: several(from).filter(|from| !from.0.is_empty()),
+            ..When::default()
+        };
+        for (when, holds) in [
+            (when(&[], &[], &[]), Holds::Yes),
+            (when(&["eve", "b*"], &["partners"], &["192.0.2.0/24"]), Holds::Yes),
+            (when(&["eve"], &["partners"], &[]), Holds::No),
+            (when(&["bob"], &["staff"], &[]), Holds::No),
+            (when(&["bob"], &[], &["198.51.100.0/24", "2001:db8::/32"]), Holds::No),
+        ] {
+            assert_eq!(when.holds(&bob, now), holds, "{when:?}");
+        }
+        // Who has no name, no key and no address is nobody whom a section is about.
+        let nobody = Account::default();
+        assert_eq!(when(&["*"], &[], &[]).holds(&nobody, now), Holds::No);
+        assert_eq!(when(&[], &[], &["0.0.0.0/0"]).holds(&nobody, now), Holds::No);
+    }
+
+    #[test]
+    fn hours_are_of_the_week_and_go_past_midnight() {
+        for (hours, now, hold) in [
+            ("Mon-Fri 08:00-18:00", "2026-11-25T08:00:00Z", true),
+            ("Mon-Fri 08:00-18:00", "2026-11-25T18:00:00Z", false),
+            ("Mon-Fri 08:00-18:00", "2026-11-28T12:00:00Z", false),
+            ("22:00-06:00", "2026-11-25T23:00:00Z", true),
+            ("22:00-06:00", "2026-11-25T05:59:59Z", true),
+            ("22:00-06:00", "2026-11-25T06:00:00Z", false),
+            // From Friday evening to Saturday morning.
+            ("Fri 22:00-06:00", "2026-11-28T05:00:00Z", true),
+            ("Fri 22:00-06:00", "2026-11-27T05:00:00Z", false),
+            ("Sat-Mon,Wed", "2026-11-25T00:00:00Z", true),
+            ("Sat-Mon", "2026-11-24T00:00:00Z", false),
+            ("18:00-24:00", "2026-11-25T23:59:59Z", true),
+        ] {
+            let hours: Hours = hours.parse().unwrap();
+            assert_eq!(hours.hold(&at(now).to_zoned_datetime(TimeZone::UTC)), hold, "{hours:?} {now}");
+        }
+        for wrong in ["8-18", "Mon-", "Mon 08:00", "25:00-26:00", "mon 08:00-18:00", "08:00-18:00 Mon"] {
+            assert!(wrong.parse::<Hours>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_section_ends_with_its_last_day_or_with_its_moment() {
+        let when = |expires: &str| When {
+            expires: expires.parse().ok(),
+            zone: "UTC".parse().ok(),
+            ..When::default()
+        };
+        for (expires, now, holds) in [
+            ("2026-11-25", "2026-11-25T23:59:59Z", Holds::Yes),
+            ("2026-11-25", "2026-11-26T00:00:00Z", Holds::Expired),
+            ("2026-11-25T12:00:00Z", "2026-11-25T11:59:59Z", Holds::Yes),
+            ("2026-11-25T12:00:00+01:00", "2026-11-25T11:00:00Z", Holds::Expired),
+        ] {
+            assert_eq!(when(expires).holds(&Account::default(), at(now)), holds, "{expires} {now}");
+        }
+        for wrong in ["", "2026-13-01", "25.11.2026", "2026-11-25 12:00"] {
+            assert!(wrong.parse::<Expiry>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_and_no_fingerprint_is_refused() {
+        for wrong in ["", "192.0.2.7/24", "example.org", "192.0.2.0/33"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+        let digest = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+        assert!(format!("SHA256:{digest}").parse::<Fingerprint>().is_ok());
+        for wrong in [digest.to_owned(), format!("MD5:{digest}"), format!("SHA256:{digest}="), String::new()]
+        {
+            assert!(wrong.parse::<Fingerprint>().is_err(), "{wrong}");
+        }
+    }
+}
