@@ -1,8 +1,11 @@
 //! The administrator's command line: the options of ours, before the client's request.
 
+mod log;
+
+pub use log::{Audit, Checksum, Destination, Format, Log};
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -25,8 +28,8 @@ pub enum Order {
 pub struct Options {
     /// What the administrator says.
     pub config: Config,
-    /// Where events are logged.
-    pub log: Option<Destination>,
+    /// What is written down, and where.
+    pub log: Log,
     /// Where the request is.
     pub entry: Entry,
 }
@@ -40,17 +43,6 @@ pub enum Entry {
     Command(OsString),
     /// In SSH_ORIGINAL_COMMAND, because we are the forced command.
     Environment,
-}
-
-/// Where the administrator's lines go: `--log`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Destination {
-    /// Appended to a file.
-    File(PathBuf),
-    /// To standard error, which sshd shows to the client: for trying things out.
-    Stderr,
-    /// To the system's log, facility auth.
-    Syslog,
 }
 
 /// Reads the command line, the program's own name left out.
@@ -97,7 +89,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
     };
     let manners = Manners { pipeline: line.pipeline.into(), metadata: line.metadata.into() };
     let config = Config { root: line.root, rights, storage, sandbox: line.sandbox.into(), patience, manners };
-    Ok(Order::Serve(Options { config, log: line.log.map(destination), entry }))
+    Ok(Order::Serve(Options { config, log: line.log, entry }))
 }
 
 const ABOUT: &str = "\
@@ -192,9 +184,8 @@ struct Line {
     #[arg(long, conflicts_with_all = ["command", "request"])]
     sandbox_report: bool,
 
-    /// Log events: syslog, stderr, or a file's path
-    #[arg(long, value_name = "WHERE")]
-    log: Option<OsString>,
+    #[command(flatten)]
+    log: Log,
 
     /// Serve COMMAND, as a login shell is asked to
     #[arg(short = 'c', value_name = "COMMAND", conflicts_with = "request")]
@@ -311,14 +302,6 @@ impl From<Durable> for Sync {
     }
 }
 
-fn destination(word: OsString) -> Destination {
-    match word.as_bytes() {
-        b"syslog" => Destination::Syslog,
-        b"stderr" => Destination::Stderr,
-        _ => Destination::File(word.into()),
-    }
-}
-
 /// Reads a number of bytes: `1000`, `64K`, `1.5G` is none.
 fn size(text: &str) -> Result<u64, String> {
     let wrong = || "bytes are meant, or a number with K, M, G or T".to_owned();
@@ -408,6 +391,6 @@ mod tests {
         assert_eq!(options.config.storage.umask, Some(0o027));
         assert_eq!(options.config.storage.sync, Sync::File);
         assert_eq!(options.config.storage.replacement, Replacement::Off);
-        assert_eq!(options.log, Some(Destination::Syslog));
+        assert_eq!(options.log.destination, Some(Destination::Syslog));
     }
 }
