@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use nix::errno::Errno;
+
 use crate::ahead::Untellable;
 use crate::policy::Denied;
 use crate::refusal::{Cause, Refusal};
@@ -28,6 +30,8 @@ pub enum Abort {
     Untellable(Refusal),
     /// The peer was waited for as long as the administrator wants.
     TimedOut,
+    /// The administrator requires a record of all that happens, and it cannot be written.
+    Unrecorded(Errno),
     /// The administrator requires a layer of the sandbox that this kernel does not have.
     Unprotected(Missing),
     /// The root cannot be opened.
@@ -52,6 +56,8 @@ impl Abort {
             Self::Refused(refusal) | Self::Untellable(refusal) => {
                 Some(Complaint::about(&refusal.what, &refusal.why))
             }
+            // Where the record is, and what is wrong with it, is not for the client.
+            Self::Unrecorded(_) => Some(Complaint::plain("this server cannot keep its record")),
             // What the kernel lacks is for the log, not for the client.
             Self::Unprotected(_) => Some(Complaint::plain("this server is not protected as it has to be")),
             Self::Unavailable(_) | Self::Unsettled(_) => Some(Complaint::plain(self.to_string())),
@@ -74,6 +80,7 @@ impl fmt::Display for Abort {
             Self::Stopped => f.write_str("stopped by a signal"),
             Self::TimedOut => f.write_str("the client was silent, or the session lasted, for too long"),
             Self::Unprotected(missing) => missing.fmt(f),
+            Self::Unrecorded(errno) => write!(f, "the log cannot be written: {}", errno.desc()),
             Self::Unavailable(error) => {
                 write!(f, "the directory of this account cannot be used: {}", reason(error))
             }

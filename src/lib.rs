@@ -38,13 +38,13 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use abort::Abort;
-use audit::Event;
+use audit::{Event, Session};
 use channel::Channel;
 use jail::Jail;
 use options::{Entry, Options, Order};
 use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms, Unit};
 use refusal::Tally;
-use request::{Chatter, Request, Usage};
+use request::{Request, Usage};
 use sandbox::Direction;
 use signals::Signals;
 use words::Word;
@@ -53,7 +53,10 @@ use words::Word;
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // A defect of ours is the administrator's business: the client sees no path of our source, and the exit status that
     // it knows. Unwinding has run the guards: no half-written file is left.
-    panic::set_hook(Box::new(|defect| audit::record(&Event::Defect(defect))));
+    panic::set_hook(Box::new(|defect| {
+        // Recorded or not, the session is over.
+        let _ = audit::record(&Event::Defect(defect));
+    }));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| invocation(arguments).and_then(obey)));
     match outcome.unwrap_or(Err(Told::Abort)) {
         Ok(Tally { refused: 0, .. }) => ExitCode::SUCCESS,
@@ -97,27 +100,26 @@ fn serve(options: Options) -> Result<Tally, Told> {
         Err(wrong) => Terms::barred(options.line, Denied::Misconfigured(wrong.to_string())),
     };
 
-    // The log comes first, so that it also hears of what is refused.
-    let chatter = request.as_ref().map_or(Chatter::Quiet, Request::chatter);
-    audit::open(terms.log(), chatter, who(&account));
-    audit::record(&Event::Began { request: &spelled });
+    // Before the first byte is read or written: a signal from here on ends the session between two of them.
+    let signals = Signals::block().map_err(usage)?;
+    // The log comes before all that may be refused, so that it hears of that, too.
+    let opened = audit::open(terms.journal(), session(&account, request.as_ref().ok(), &terms));
+    let recorded = opened.and_then(|()| audit::record(&Event::Began { request: &spelled }));
     let request = request.inspect_err(|told| {
         if let Told::Usage(why) = told {
-            audit::record(&Event::Rejected(why));
+            // Nothing is served in any case.
+            let _ = audit::record(&Event::Rejected(why));
         }
     })?;
 
-    // Before the first byte is read or written: a signal from here on ends the session between two of them.
-    let signals = Signals::block().map_err(usage)?;
     let (input, output) = channel::standard_streams().map_err(usage)?;
-    let mut channel = Channel::new(input, output, Some(signals), terms.patience());
-    match converse(terms, &account, &request, &mut channel) {
-        Ok(tally) => {
-            audit::record(&Event::Ended(&tally));
-            Ok(tally)
-        }
+    let channel = Channel::new(input, output, Some(signals), terms.patience());
+    let mut channel = channel.with_checksum(terms.journal().checksum);
+    match recorded.and_then(|()| converse(terms, &account, &request, &mut channel)) {
+        Ok(tally) => audit::record(&Event::Ended(&tally)).map(|()| tally).map_err(|_| Told::Abort),
         Err(abort) => {
-            audit::record(&Event::Aborted(&abort));
+            // Recorded or not, the session is over.
+            let _ = audit::record(&Event::Aborted(&abort));
             if let Some(words) = abort.last_words() {
                 // Said or not, the session is over.
                 let _ = channel.complain(&words);
@@ -141,7 +143,7 @@ fn converse(
     let manners = grant.manners;
     let jail = Jail::open(grant).map_err(Abort::Unavailable)?;
     if jail.holds_home() {
-        audit::record(&Event::HomeInside);
+        audit::record(&Event::HomeInside)?;
     }
     let direction = match request {
         Request::Fetch(_) => Direction::Sending,
@@ -150,7 +152,8 @@ fn converse(
     };
     let bounds = jail.bounds().map_err(Abort::Unavailable)?;
     let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
-    layers.missing().for_each(|missing| audit::record(&Event::Unprotected(missing)));
+    audit::learn(|session| session.layers = layers.active().collect());
+    layers.missing().try_for_each(|missing| audit::record(&Event::Unprotected(missing)))?;
     // Only now is the peer listened to.
     match request {
         Request::Fetch(fetch) => source::run(fetch, &jail, channel),
@@ -218,12 +221,10 @@ fn understand(entry: &Entry, spelled: &[u8]) -> Result<Request, Told> {
     }
 }
 
-/// Says who the session is for, as far as sshd tells us.
-fn who(account: &Account) -> String {
-    let name = account.name.clone().unwrap_or_else(|| account.uid.to_string().into());
-    let address = env::var_os("SSH_CONNECTION").unwrap_or_default();
-    let address = address.as_bytes().split(|&byte| byte == b' ').next().unwrap_or_default();
-    format!("user={} from={}", audit::quoted(name.as_bytes()), audit::quoted(address))
+/// Says who the session is for, as far as sshd tells us, and what is said of him.
+fn session(account: &Account, request: Option<&Request>, terms: &Terms) -> Session {
+    let connection = env::var_os("SSH_CONNECTION").unwrap_or_default();
+    Session::new(account, connection.as_bytes(), request, terms)
 }
 
 fn usage(why: impl Display) -> Told {

@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::policy::{
-    Bytes, Destination, Metadata, Octal, Pipeline, Replacement, Root, Sandbox, Section, Sync, Unit,
+    Audit, Bytes, Checksum, Destination, Format, Metadata, Octal, Pipeline, Replacement, Root, Sandbox,
+    Section, Sync, Unit,
 };
 
 /// A command line of ours, understood.
@@ -84,6 +85,9 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
         time_limit: line.time_limit,
         sandbox: line.sandbox,
         log: line.log.map(Destination::from),
+        log_format: line.log_format,
+        audit: line.audit,
+        checksum: line.checksum,
         ..Section::default()
     };
     Ok(Order::Serve(Box::new(Options { line: section, config: line.config, entry })))
@@ -185,9 +189,21 @@ struct Line {
     #[arg(long, conflicts_with_all = ["command", "request"])]
     sandbox_report: bool,
 
-    /// Log events: syslog, stderr, or a file's path
+    /// Log events: syslog, journal, stderr, or a file's path
     #[arg(long, value_name = "WHERE")]
     log: Option<OsString>,
+
+    /// How an event is written: for people, for programs, or as FTP servers write transfers
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<Format>,
+
+    /// When the log cannot be written: go on, or serve nothing
+    #[arg(long, value_name = "HOW", value_enum)]
+    audit: Option<Audit>,
+
+    /// Log a checksum of each file's contents
+    #[arg(long, value_name = "WHICH", value_enum)]
+    checksum: Option<Checksum>,
 
     /// Serve COMMAND, as a login shell is asked to
     #[arg(short = 'c', value_name = "COMMAND", conflicts_with = "request")]

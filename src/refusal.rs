@@ -147,49 +147,70 @@ impl fmt::Display for Size {
     }
 }
 
-/// Where in the client's view of the tree something happens: the path that it asked for, and what came below it.
+/// Where in the client's view of the tree something happens: the path that it asked for, and what came below it; and
+/// where that is inside the root.
 ///
 /// For words only: nothing is ever opened by it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Trail(Vec<u8>);
+pub struct Trail {
+    written: Vec<u8>,
+    inside: Option<Vec<u8>>,
+}
 
 impl Trail {
     /// Starts at the path that the client wrote.
     pub fn from_path(path: &ClientPath) -> Self {
         let bytes = path.as_bytes();
-        Self(if bytes.is_empty() { b".".to_vec() } else { bytes.to_vec() })
+        let written = if bytes.is_empty() { b".".to_vec() } else { bytes.to_vec() };
+        Self { written, inside: None }
+    }
+
+    /// Says that the path leads to this place, counted from the root.
+    #[must_use]
+    pub fn at(self, inside: Vec<u8>) -> Self {
+        Self { inside: Some(inside), ..self }
     }
 
     /// Goes one name down.
     #[must_use]
     pub fn join(&self, name: &FileName) -> Self {
-        let mut bytes = self.0.clone();
-        if !bytes.is_empty() && !bytes.ends_with(b"/") {
-            bytes.push(b'/');
-        }
-        bytes.extend_from_slice(name.as_bytes());
-        Self(bytes)
+        let inside = self.inside.as_deref().map(|inside| joined(inside, name));
+        Self { written: joined(&self.written, name), inside }
     }
 
     /// Goes one name up, for words about the directory that something would be in.
     #[must_use]
     pub fn parent(&self) -> Self {
-        let end = self.0.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last.saturating_add(1));
-        let trimmed = self.0.get(..end).unwrap_or_default();
-        match trimmed.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => Self(trimmed.get(..slash.max(1)).unwrap_or_default().to_vec()),
-            None => Self::default(),
-        }
+        Self { written: parent(&self.written), inside: self.inside.as_deref().map(parent) }
     }
 
-    /// Returns the bytes.
+    /// Returns the bytes, as the client would write them.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.written
+    }
+
+    /// Returns the path from the root, if there is one.
+    pub fn inside(&self) -> Option<&[u8]> {
+        self.inside.as_deref()
     }
 
     /// Returns the bytes as printable ASCII.
     pub fn escaped(&self) -> impl fmt::Display {
-        self.0.escape_ascii()
+        self.written.escape_ascii()
+    }
+}
+
+fn joined(path: &[u8], name: &FileName) -> Vec<u8> {
+    let slash: &[u8] = if path.is_empty() || path.ends_with(b"/") { b"" } else { b"/" };
+    [path, slash, name.as_bytes()].concat()
+}
+
+fn parent(path: &[u8]) -> Vec<u8> {
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last.saturating_add(1));
+    let trimmed = path.get(..end).unwrap_or_default();
+    match trimmed.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => trimmed.get(..slash.max(1)).unwrap_or_default().to_vec(),
+        None => Vec::new(),
     }
 }
 
@@ -246,5 +267,14 @@ mod tests {
             let trail = Trail::from_path(&ClientPath::new(start)).join(&name);
             assert_eq!(trail.as_bytes(), end.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_trail_knows_both_spellings_of_a_place() {
+        let trail = Trail::from_path(&ClientPath::new("/srv/drop/d")).at(b"d".to_vec());
+        let deeper = trail.join(&FileName::new(b"x").unwrap());
+        assert_eq!((deeper.as_bytes(), deeper.inside()), (&b"/srv/drop/d/x"[..], Some(&b"d/x"[..])));
+        assert_eq!(deeper.parent(), trail);
+        assert_eq!(trail.parent().inside(), Some(&b""[..]));
     }
 }

@@ -1,9 +1,11 @@
 //! `scp -t`: records in, files out; one record, one answer.
 
+use std::time::Instant;
+
 use crate::abort::Abort;
 use crate::ahead::{Ahead, Say, Slot, Verdict};
 use crate::attr::{Mode, Times};
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, Transfer};
 use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Staging, Upload};
 use crate::name::{ClientPath, FileName};
@@ -36,7 +38,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
         let depth = sink.levels.len();
         match record {
             Record::Complaint(text) => {
-                audit::record(&Event::Complained(&text));
+                audit::record(&Event::Complained(&text))?;
                 answers.tally.count_refused();
             }
             Record::GivenUp(_) => return Err(Abort::GivenUp),
@@ -71,12 +73,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
                 if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
                     continue;
                 }
-                let received = answers.channel.receive(size, upload.as_ref().map(Upload::file))?;
-                // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
-                let stored = upload.map_or(Ok(()), |upload| {
-                    finish(upload, received, size, mode, store.keep, times.as_ref())
-                        .inspect(|()| answers.tally.count_copied())
-                });
+                let stored = answers.receive(upload, size, mode, store.keep, times.as_ref())?;
                 answers.give(Slot::Contents, depth, stored)?;
             }
         }
@@ -92,15 +89,51 @@ struct Answers<'c> {
 }
 
 impl Answers<'_> {
+    /// Takes the contents of a file, and tells what became of it: committed, or let go of, and then the old file is still
+    /// there.
+    fn receive(
+        &mut self,
+        upload: Option<Upload<'_>>,
+        size: u64,
+        mode: Mode,
+        keep: Keep,
+        times: Option<&Times>,
+    ) -> Result<Result<(), Refusal>, Abort> {
+        let began = Instant::now();
+        let received = self.channel.receive(size, upload.as_ref().map(Upload::file));
+        // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
+        let Some(upload) = upload else { return received.map(|_| Ok(())) };
+        let (what, passed, replaced) = (upload.trail().clone(), self.channel.passed(), upload.replaces());
+        let transfer = |mode| Transfer { what: &what, passed, began, mode, replaced: Some(replaced) };
+        let received = received.or_else(|abort| {
+            audit::record(&Event::Incomplete(&transfer(None), &abort))?;
+            Err(abort)
+        })?;
+        let stored = match received {
+            Ok(()) => upload.commit(mode, keep, times),
+            Err(why) => Err(Refusal::new(&what, why)),
+        };
+        match &stored {
+            Ok(mode) => {
+                audit::record(&Event::Stored(&transfer(Some(*mode))))?;
+                self.tally.count_copied();
+            }
+            // It is there all the same.
+            Err(Refusal { why: Cause::Attribute(..), .. }) => audit::record(&Event::Stored(&transfer(None)))?,
+            Err(refusal) => audit::record(&Event::Incomplete(&transfer(None), &refusal.why))?,
+        }
+        Ok(stored.map(drop))
+    }
+
     /// Answers what has come, `depth` directories being open before it, and says how the client will go on.
     fn give(&mut self, slot: Slot, depth: usize, outcome: Result<(), Refusal>) -> Result<Verdict, Abort> {
         if let Some(doubt) = self.ahead.doubt(slot, depth) {
             let followed = self.channel.is_followed(doubt)?;
             self.ahead.learn(followed, doubt);
         }
-        let outcome = self.judge(outcome);
+        let outcome = self.judge(outcome)?;
         if let Err(refusal) = &outcome {
-            audit::record(&Event::Refused(refusal));
+            audit::record(&Event::Refused(refusal))?;
             self.tally.count_refused();
         }
         let (say, verdict) = self.ahead.settle(slot, depth, outcome)?;
@@ -109,15 +142,15 @@ impl Answers<'_> {
     }
 
     /// Decides what it means that something was stored without its mode or its times.
-    fn judge(&self, outcome: Result<(), Refusal>) -> Result<(), Refusal> {
-        match (self.metadata, outcome) {
+    fn judge(&self, outcome: Result<(), Refusal>) -> Result<Result<(), Refusal>, Abort> {
+        Ok(match (self.metadata, outcome) {
             (Metadata::Warn, Err(refusal @ Refusal { why: Cause::Attribute(..), .. })) => {
-                audit::record(&Event::Unset(&refusal));
+                audit::record(&Event::Unset(&refusal))?;
                 Ok(())
             }
             (Metadata::Ignore, Err(Refusal { why: Cause::Attribute(..), .. })) => Ok(()),
             (_, outcome) => outcome,
-        }
+        })
     }
 
     /// Ends the session. What could not be told on the wire any more is told on the client's screen.
@@ -221,19 +254,22 @@ impl<'j> Sink<'j> {
             Ok((dir, name, _)) => dir.make_dir(&name).map(|(dir, arrival)| (dir, arrival, None)),
             Err(refusal) => Err(refusal),
         };
-        Ok(made.map(|(dir, arrival, staging)| {
-            if arrival == Arrival::Found && self.store.keep == Keep::Attributes {
-                dir.open_up();
-            }
-            audit::record(&Event::Entered(dir.own_trail(), arrival));
-            let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
-            let (mode, keep) = match (self.store.keep, old_mode) {
-                // The tree takes over from a directory whose mode is left alone.
-                (Keep::Contents, Some(old)) => (old, Keep::Attributes),
-                (keep, _) => (mode, keep),
-            };
-            self.levels.push(Level::Open { dir, arrival, mode, keep, times, staging });
-        }))
+        let (dir, arrival, staging) = match made {
+            Ok(made) => made,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if arrival == Arrival::Found && self.store.keep == Keep::Attributes {
+            dir.open_up();
+        }
+        audit::record(&Event::Entered(dir.own_trail(), arrival))?;
+        let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
+        let (mode, keep) = match (self.store.keep, old_mode) {
+            // The tree takes over from a directory whose mode is left alone.
+            (Keep::Contents, Some(old)) => (old, Keep::Attributes),
+            (keep, _) => (mode, keep),
+        };
+        self.levels.push(Level::Open { dir, arrival, mode, keep, times, staging });
+        Ok(Ok(()))
     }
 
     /// Leaves the innermost directory, `refused` entries having been refused so far; outside of all there is nothing to
@@ -273,23 +309,6 @@ impl Level<'_> {
             Self::Refused => Ok(()),
         }
     }
-}
-
-/// Commits what was received, or lets go of it: then the old file is still there.
-fn finish(
-    upload: Upload<'_>,
-    received: Result<(), Cause>,
-    size: u64,
-    mode: Mode,
-    keep: Keep,
-    times: Option<&Times>,
-) -> Result<(), Refusal> {
-    let trail = upload.trail().clone();
-    let replaced = upload.replaces();
-    received.map_err(|why| Refusal::new(&trail, why))?;
-    upload.commit(mode, keep, times)?;
-    audit::record(&Event::Stored { what: &trail, bytes: size, replaced });
-    Ok(())
 }
 
 /// Refuses what comes into a directory that was refused.

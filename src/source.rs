@@ -1,8 +1,10 @@
 //! `scp -f`: files in, records out.
 
+use std::time::Instant;
+
 use crate::abort::Abort;
 use crate::attr::Times;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, Transfer};
 use crate::channel::Channel;
 use crate::jail::{Attributes, Contents, Dir, Entry, Identity, Jail, Names};
 use crate::name::{ClientPath, FileName};
@@ -33,7 +35,7 @@ pub fn run(fetch: &Fetch, jail: &Jail, channel: &mut Channel) -> Result<Tally, A
     for word in &fetch.sources {
         match jail.expand(word) {
             Ok(paths) => paths.iter().try_for_each(|path| source.send(path))?,
-            Err(refusal) => source.hold(refusal),
+            Err(refusal) => source.hold(refusal)?,
         }
     }
     let held = std::mem::take(&mut source.held);
@@ -76,15 +78,15 @@ enum Wanted {
 impl<'j> Source<'_, 'j> {
     /// Sends one path of the request, all of a directory included.
     fn send(&mut self, path: &ClientPath) -> Result<(), Abort> {
-        let trail = Trail::from_path(path);
+        let trail = self.jail.trail(path);
         match self.jail.fetch(path) {
-            Err(refusal) => self.hold(refusal),
+            Err(refusal) => self.hold(refusal)?,
             Ok(Entry::File(contents)) => match path.last() {
                 Some(name) => self.send_file(&name, &contents, &trail)?,
-                None => self.hold(Refusal::new(&trail, Errno::ENOENT)),
+                None => self.hold(Refusal::new(&trail, Errno::ENOENT))?,
             },
             Ok(Entry::Directory(..)) if self.fetch.depth == Depth::Flat => {
-                self.hold(Refusal::new(&trail, Cause::NotRegular));
+                self.hold(Refusal::new(&trail, Cause::NotRegular))?;
             }
             Ok(Entry::Directory(dir, attributes)) => {
                 let name = path.last().or_else(|| self.jail.own_name(&dir));
@@ -104,12 +106,12 @@ impl<'j> Source<'_, 'j> {
                     match level.dir.fetch(&name) {
                         Ok(Entry::File(contents)) => self.send_file(&name, &contents, &trail)?,
                         Ok(Entry::Directory(dir, attributes)) => self.enter(dir, attributes, Some(name))?,
-                        Err(refusal) => self.hold(refusal),
+                        Err(refusal) => self.hold(refusal)?,
                     }
                 }
                 Some(Err(errno)) => {
                     let refusal = Refusal::new(level.dir.own_trail(), errno);
-                    self.hold(refusal);
+                    self.hold(refusal)?;
                     self.leave()?;
                 }
                 None => self.leave()?,
@@ -122,28 +124,21 @@ impl<'j> Source<'_, 'j> {
         let identity = dir.identity();
         let refusal = |why: Cause| Refusal::new(dir.own_trail(), why);
         let Some(name) = name else {
-            self.hold(refusal(Errno::ENOENT.into()));
-            return Ok(());
+            return self.hold(refusal(Errno::ENOENT.into()));
         };
         if name.as_bytes().contains(&b'\n') {
-            self.hold(refusal(Cause::Newline));
-            return Ok(());
+            return self.hold(refusal(Cause::Newline));
         }
         if self.levels.iter().any(|level| level.identity == identity) {
             // A link to a directory that we are in: OpenSSH goes round until the path is too long.
-            self.hold(refusal(Errno::ELOOP.into()));
-            return Ok(());
+            return self.hold(refusal(Errno::ELOOP.into()));
         }
         if self.levels.len() >= DEPTH {
-            self.hold(refusal(Cause::TooDeep));
-            return Ok(());
+            return self.hold(refusal(Cause::TooDeep));
         }
         let names = match dir.names() {
             Ok(names) => names,
-            Err(refusal) => {
-                self.hold(refusal);
-                return Ok(());
-            }
+            Err(refusal) => return self.hold(refusal),
         };
         if self.announce(&Record::Directory { mode: attributes.mode, name }, attributes.times)? == Wanted::Yes
         {
@@ -168,14 +163,23 @@ impl<'j> Source<'_, 'j> {
         if self.announce(&record, attributes.times)? == Wanted::No {
             return Ok(());
         }
-        match self.channel.send(*size, file, |why| Refusal::new(trail, why))? {
-            Ok(()) => {
-                audit::record(&Event::Sent { what: trail, bytes: *size });
+        let began = Instant::now();
+        let sent = self.channel.send(*size, file, |why| Refusal::new(trail, why));
+        let passed = self.channel.passed();
+        let transfer = Transfer { what: trail, passed, began, mode: Some(attributes.mode), replaced: None };
+        match sent {
+            Ok(Ok(())) => {
+                audit::record(&Event::Sent(&transfer))?;
                 self.tally.count_copied();
             }
-            Err(refusal) => {
-                audit::record(&Event::Refused(&refusal));
+            Ok(Err(refusal)) => {
+                audit::record(&Event::Incomplete(&transfer, &refusal.why))?;
+                audit::record(&Event::Refused(&refusal))?;
                 self.tally.count_refused();
+            }
+            Err(abort) => {
+                audit::record(&Event::Incomplete(&transfer, &abort))?;
+                return Err(abort);
             }
         }
         match self.hear() {
@@ -209,19 +213,19 @@ impl<'j> Source<'_, 'j> {
         match self.channel.hear()? {
             Reply::Ok => Ok(Wanted::Yes),
             Reply::Refused(text) => {
-                audit::record(&Event::Complained(&text));
+                audit::record(&Event::Complained(&text))?;
                 self.tally.count_refused();
                 Ok(Wanted::No)
             }
             Reply::GivenUp(text) | Reply::Garbage(text) => {
-                audit::record(&Event::Complained(&text));
+                audit::record(&Event::Complained(&text))?;
                 Err(Abort::GivenUp)
             }
         }
     }
 
-    fn hold(&mut self, refusal: Refusal) {
-        audit::record(&Event::Refused(&refusal));
+    fn hold(&mut self, refusal: Refusal) -> Result<(), Abort> {
+        audit::record(&Event::Refused(&refusal))?;
         self.tally.count_refused();
         let held = self.levels.last_mut().map_or(&mut self.held, |level| &mut level.held);
         if held.complaints.len() < HELD {
@@ -229,6 +233,7 @@ impl<'j> Source<'_, 'j> {
         } else {
             held.more = held.more.saturating_add(1);
         }
+        Ok(())
     }
 
     /// Says what was held back. No answer is due to a complaint; one that comes is surplus.

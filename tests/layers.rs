@@ -49,7 +49,7 @@ fn assert_noticed(yard: &Yard, layer: &str) {
     fs::remove_file(yard.path("dir/new")).unwrap();
     let log = fs::read_to_string(&log).unwrap();
     let told: Vec<&str> = log.lines().filter(|line| line.contains("event=sandbox")).collect();
-    let words = format!("layer={layer} state=missing reason=\"");
+    let words = format!("layer={layer} result=missing reason=\"");
     assert!(told.len() == 1 && told[0].contains(&words), "{log}");
 }
 

@@ -44,7 +44,9 @@ fn lines(yard: &Yard) -> Vec<String> {
         assert!(line.len() < 1500, "{} bytes: {line}", line.len());
         let (_, message) = line.split_once(" scp-server[").unwrap_or_else(|| panic!("{line}"));
         let (_, message) = message.split_once("]: ").unwrap();
-        let who = format!("user=\"{me}\" from=\"192.0.2.7\" event=");
+        let (session, message) = message.strip_prefix("session=").unwrap().split_once(' ').unwrap();
+        assert!(session.len() == 16 && session.bytes().all(|digit| digit.is_ascii_hexdigit()), "{line}");
+        let who = format!("user=\"{me}\" from=\"192.0.2.7\" port=40000 protocol=scp ");
         assert!(message.starts_with(&who), "{line}");
         assert_eq!(outside_of_quotes(message).matches("event=").count(), 1, "{line}");
     }

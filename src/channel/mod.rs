@@ -1,7 +1,10 @@
 //! The wire as two pipes: read a record, say a reply, pour contents either way, and stay in step.
 
 mod clock;
+mod meter;
 mod pipes;
+
+pub use meter::Passed;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,10 +13,12 @@ use std::time::Duration;
 
 use crate::abort::Abort;
 use crate::ahead::Say;
+use crate::policy::Checksum;
 use crate::policy::Patience;
 use crate::refusal::{Cause, Refusal};
 use crate::signals::Signals;
 use crate::wire::{Complaint, LINE, Record, Reply, Violation};
+use meter::Meter;
 use pipes::{Pipes, Stuck};
 
 /// Bytes that are read ahead, and in which contents are copied.
@@ -39,6 +44,7 @@ pub struct Channel {
     end: usize,
     block: Vec<u8>,
     listening: Listening,
+    meter: Meter,
 }
 
 /// Whether the peer still takes what is said.
@@ -59,7 +65,22 @@ impl Channel {
             end: 0,
             block: Vec::new(),
             listening: Listening::Yes,
+            meter: Meter::default(),
         }
+    }
+
+    /// Looks at contents as they pass, for this checksum.
+    #[must_use]
+    pub fn with_checksum(mut self, checksum: Checksum) -> Self {
+        if checksum == Checksum::Sha256 {
+            self.meter.look();
+        }
+        self
+    }
+
+    /// Returns what has passed of the contents that are under way, or were last.
+    pub fn passed(&self) -> Passed {
+        self.meter.passed()
     }
 
     /// Reads the next record; `None` at the end of the stream.
@@ -156,6 +177,7 @@ impl Channel {
             self.enlarge(BUFFER);
         }
         self.pipes.clock().await_contents();
+        self.meter.restart();
         let mut written = Ok(());
         let mut left = size;
         while left > 0 {
@@ -198,6 +220,8 @@ impl Channel {
         if let (Ok(()), Some(mut file)) = (&written, file) {
             *written = file.write_all(ready.get(..length).unwrap_or_default()).map_err(Cause::from);
         }
+        self.meter.see(ready.get(..length).unwrap_or_default());
+        self.meter.count(to_u64(length));
         self.start = self.start.saturating_add(length);
         self.pipes.clock().progress(to_u64(length));
         Ok(to_u64(length))
@@ -239,14 +263,18 @@ impl Channel {
 
     fn pour(&mut self, size: u64, file: &File, block: &mut Vec<u8>) -> Result<Result<(), Cause>, Abort> {
         self.pipes.clock().await_contents();
+        self.meter.restart();
         let mut read = Ok(());
         let mut left = size;
         while left > 0 {
             let sent = match read {
-                Ok(()) if left >= to_u64(BUFFER) => self.splice_out(left, file, block, &mut read)?,
+                Ok(()) if left >= to_u64(BUFFER) && !self.meter.looks() => {
+                    self.splice_out(left, file, block, &mut read)?
+                }
                 _ => self.copy_out(left, file, block, &mut read)?,
             };
             left = left.saturating_sub(sent);
+            self.meter.count(sent);
             self.pipes.clock().progress(sent);
         }
         Ok(read)
@@ -273,6 +301,7 @@ impl Channel {
         } else {
             piece.get_mut(..filled).unwrap_or_default()
         };
+        self.meter.see(piece);
         self.write(piece)?;
         Ok(to_u64(piece.len()))
     }

@@ -145,14 +145,24 @@ impl Jail {
         Ok(openat(AT_FDCWD, "/", flags, stat::Mode::empty())?)
     }
 
+    /// Returns the words for what `path` leads to.
+    pub fn trail(&self, path: &ClientPath) -> Trail {
+        self.trail_of(path, &self.route(path))
+    }
+
+    fn trail_of(&self, path: &ClientPath, route: &[u8]) -> Trail {
+        let trail = Trail::from_path(path);
+        if self.confines() { trail.at(route.to_vec()) } else { trail }
+    }
+
     /// Finds where an upload to `path` goes.
     ///
     /// # Errors
     /// The directory that it would be in is not there, or is outside.
     pub fn find(&self, path: &ClientPath) -> Result<Place<'_>, Refusal> {
-        let trail = Trail::from_path(path);
-        let refuse = |why: Cause| Refusal::new(&trail, why);
         let route = self.route(path);
+        let trail = self.trail_of(path, &route);
+        let refuse = |why: Cause| Refusal::new(&trail, why);
         match self.open_directory(&route, trail.clone()) {
             Ok(dir) => return Ok(Place::Directory(dir)),
             // Not there, or not a directory; a link at the end that leads outside is a name like any other.
@@ -176,8 +186,9 @@ impl Jail {
     /// # Errors
     /// It is not there, may not be read, is outside, or is neither a file nor a directory.
     pub fn fetch(&self, path: &ClientPath) -> Result<Entry<'_>, Refusal> {
-        let trail = Trail::from_path(path);
-        let fetched = self.fetch_route(self.route(path), trail.clone());
+        let route = self.route(path);
+        let trail = self.trail_of(path, &route);
+        let fetched = self.fetch_route(route, trail.clone());
         fetched.map_err(|why| Refusal::new(&trail, why))
     }
 

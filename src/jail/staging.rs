@@ -99,10 +99,7 @@ impl Staging<'_> {
 
     /// The next best on a file system that cannot exchange two names: for a moment there is neither tree.
     fn publish_in_steps(&self) -> Result<(), Errno> {
-        log::warn!(
-            "event=storage path=\"{}\" reason=\"this file system cannot exchange\"",
-            self.trail.escaped()
-        );
+        log::warn!("{}: this file system cannot exchange two names", self.trail.escaped());
         let aside = temporary::make_up().ok_or(Errno::EEXIST)?;
         let rename = |from: &FileName, to: &FileName| {
             renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())

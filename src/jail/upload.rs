@@ -210,15 +210,15 @@ impl Upload<'_> {
         self.old.is_some()
     }
 
-    /// Gives the file its mode, its times and its name.
+    /// Gives the file its mode, its times and its name, and returns the mode that it has got.
     ///
     /// # Errors
     /// It has not got its name, and the old file is still there; or it has, but not its mode and times.
-    pub fn commit(mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<(), Refusal> {
+    pub fn commit(mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<Mode, Refusal> {
         self.publish(mode, keep, times).map_err(|why| Refusal::new(&self.trail, why))
     }
 
-    fn publish(&mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<(), Cause> {
+    fn publish(&mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<Mode, Cause> {
         if matches!(self.manner, Manner::InPlace) {
             self.cut()?;
         }
@@ -248,7 +248,7 @@ impl Upload<'_> {
                 fsync(openat(self.home.fd(), ".", flags, stat::Mode::empty())?)?;
             }
         }
-        moded.and(timed)
+        moded.and_then(|mode| timed.map(|()| mode))
     }
 
     /// Takes off what is left of a longer old file. Devices have no length.
@@ -259,19 +259,20 @@ impl Upload<'_> {
         Ok(())
     }
 
-    fn set_mode(&self, mode: Mode, keep: Keep) -> Result<(), Cause> {
+    fn set_mode(&self, mode: Mode, keep: Keep) -> Result<Mode, Cause> {
         // Written into, the old file has kept its group and its bits.
         let old = self.old.filter(|_| !matches!(self.manner, Manner::InPlace));
         let regrouped = old.is_none_or(|old| self.take_group(old.group));
         let wanted = match (keep, old, &self.manner) {
             (Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
-            (Keep::Contents, _, Manner::InPlace) => return Ok(()),
+            (Keep::Contents, _, Manner::InPlace) => return Ok(self.old.map_or(mode, |old| old.mode)),
             (Keep::Contents, Some(old), _) if regrouped => old.mode,
             // What the old group was allowed is not for the new one.
             (Keep::Contents, Some(old), _) => old.mode.only(!0o070 | old.mode.bits() << 3),
             (Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
         };
-        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)
+        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)?;
+        Ok(wanted)
     }
 }
 

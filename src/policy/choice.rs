@@ -119,11 +119,48 @@ pub enum DotFiles {
     Hide,
 }
 
+/// How an event is written: `log-format`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// An object of JSON on a line.
+    Json,
+    /// `key=value`, for people.
+    #[default]
+    Line,
+    /// The transfer log of wu-ftpd and ProFTPD: files only.
+    Xferlog,
+}
+
+/// What it means that an event cannot be written: `audit`. A later one is stricter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Audit {
+    /// Nothing.
+    #[default]
+    Try,
+    /// The session ends; without a log none begins.
+    Require,
+}
+
+/// Which checksum of contents is logged: `checksum`. A later one says more.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checksum {
+    /// None.
+    #[default]
+    None,
+    /// SHA-256.
+    Sha256,
+}
+
 /// Where the administrator's lines go: `log`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Destination {
     /// Appended to a file.
     File(PathBuf),
+    /// To systemd's journal, with a field for each value.
+    Journal,
     /// To standard error, which sshd shows to the client: for trying things out.
     Stderr,
     /// To the system's log, facility auth.
@@ -133,6 +170,7 @@ pub enum Destination {
 impl From<OsString> for Destination {
     fn from(word: OsString) -> Self {
         match word.to_str() {
+            Some("journal") => Self::Journal,
             Some("syslog") => Self::Syslog,
             Some("stderr") => Self::Stderr,
             _ => Self::File(word.into()),
@@ -145,7 +183,7 @@ impl<'de> Deserialize<'de> for Destination {
         match Self::from(OsString::from(String::deserialize(source)?)) {
             // Relative to what would be sshd's affair, and its directory is the account's home.
             Self::File(path) if path.is_relative() => {
-                Err(D::Error::custom("syslog, stderr or a path from the root on is meant"))
+                Err(D::Error::custom("syslog, journal, stderr or a path that begins with / is meant"))
             }
             destination => Ok(destination),
         }

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::choice::{Destination, DotFiles, Leave, Metadata, Pipeline, Replacement, Sandbox, Sync, Unit};
+use super::choice::{
+    Audit, Checksum, Destination, DotFiles, Format, Leave, Metadata, Pipeline, Replacement, Sandbox, Sync,
+    Unit,
+};
 use super::paths::{Glob, PathRules};
 
 /// What a session may do, and where.
@@ -165,9 +168,15 @@ pub struct Patience {
     pub total: Option<u64>,
 }
 
-/// Where the administrator's lines go.
+/// What is written down of a session, and where.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Journal {
     /// The place; none for nowhere.
     pub destination: Option<Destination>,
+    /// How an event is written.
+    pub format: Format,
+    /// What it means that it cannot be.
+    pub audit: Audit,
+    /// Which checksum of contents is in it.
+    pub checksum: Checksum,
 }

@@ -12,7 +12,8 @@ mod token;
 mod when;
 
 pub use choice::{
-    Bytes, Destination, DotFiles, Leave, Metadata, Octal, Pipeline, Replacement, Root, Sandbox, Sync, Unit,
+    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Replacement,
+    Root, Sandbox, Sync, Unit,
 };
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
@@ -47,17 +48,17 @@ pub struct Entry {
     pub section: Section,
 }
 
-/// What is said of an account, all sections taken together.
+/// What is said of an account, all sections taken together, whatever it will ask for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Terms {
-    /// What the file gives, and the line takes away.
-    section: Section,
+    /// What the file gives, and the line takes away; but for places.
+    grant: Grant,
+    root: Option<Root>,
     /// The line's own root, to be looked up in the file's.
     within: Option<Root>,
+    drop_box_directory: Option<String>,
     /// Why there is no access at all.
     bar: Option<Denied>,
-    /// The sections that said so.
-    rule: Vec<String>,
 }
 
 /// Why a session gets no grant.
@@ -140,31 +141,47 @@ impl Config {
         }
         about.extend(&self.default);
         let rule = about.iter().map(|entry| entry.origin.clone()).collect();
-        let Some(file) = about.into_iter().map(|entry| entry.section.clone()).reduce(|a, b| a.or(&b)) else {
-            return Terms { section: self.line.clone(), within: None, bar, rule };
-        };
+        let file = about.into_iter().map(|entry| entry.section.clone()).reduce(|a, b| a.or(&b));
+        let Some(file) = file else { return Terms { bar, ..Terms::of(self.line.clone(), rule) } };
         let own = self.line.root.clone();
         let (root, within) = if file.root.is_some() { (file.root.clone(), own) } else { (own, None) };
         let section = Section { root, ..file.narrowed_by(&self.line) };
-        Terms { section, within, bar, rule }
+        Terms { within, bar, ..Terms::of(section, rule) }
     }
 }
 
 impl Terms {
-    /// No access, whoever asks: the log is where the line says, or where the administrator looks first.
-    pub fn barred(line: Section, why: Denied) -> Self {
-        let section = Section { log: line.log.or(Some(Destination::Syslog)), ..Section::default() };
-        Self { section, bar: Some(why), ..Self::default() }
+    fn of(section: Section, rule: Vec<String>) -> Self {
+        let grant = Grant { rule, ..section.grant() };
+        let Section { root, drop_box_directory, .. } = section;
+        Self { grant, root, drop_box_directory, ..Self::default() }
     }
 
-    /// Where the administrator's lines go.
-    pub fn log(&self) -> Option<&Destination> {
-        self.section.log.as_ref()
+    /// No access, whoever asks: the log is where the line says, or where the administrator looks first.
+    pub fn barred(line: Section, why: Denied) -> Self {
+        let log = line.log.or(Some(Destination::Syslog));
+        let section = Section { log, log_format: line.log_format, audit: line.audit, ..Section::default() };
+        Self { bar: Some(why), ..Self::of(section, Vec::new()) }
+    }
+
+    /// What is written down of the session, and where.
+    pub fn journal(&self) -> &Journal {
+        &self.grant.journal
+    }
+
+    /// How the conversation goes.
+    pub fn manners(&self) -> Manners {
+        self.grant.manners
     }
 
     /// How long the client is waited for.
     pub fn patience(&self) -> Patience {
-        self.section.grant().patience
+        self.grant.patience
+    }
+
+    /// The sections that said so.
+    pub fn rule(&self) -> &[String] {
+        &self.grant.rule
     }
 }
 
@@ -173,11 +190,10 @@ impl Terms {
 /// # Errors
 /// It may not do it at all.
 pub fn decide(terms: Terms, account: &Account, request: &Request, now: Timestamp) -> Result<Grant, Denied> {
-    let Terms { section, within, bar, rule } = terms;
+    let Terms { mut grant, root, within, drop_box_directory, bar } = terms;
     if let Some(bar) = bar {
         return Err(bar);
     }
-    let mut grant = section.grant();
     let rights = &grant.rights;
     let (depth, keep) = match request {
         Request::Fetch(_) if rights.fetching == Leave::Withheld => return Err(Denied::Fetching),
@@ -195,13 +211,12 @@ pub fn decide(terms: Terms, account: &Account, request: &Request, now: Timestamp
         // A source stores nothing, whatever else the account may do.
         grant.rights.storing = Leave::Withheld;
     }
-    grant.root = section.root.map(|Root(root)| token::place(&root, account)).transpose()?;
+    grant.root = root.map(|Root(root)| token::place(&root, account)).transpose()?;
     grant.within = within.map(|Root(root)| token::place(&root, account)).transpose()?;
     grant.home = account.home.as_ref().map(Into::into);
-    if let (Some(drop_box), Some(directory)) = (&mut grant.rights.drop_box, section.drop_box_directory) {
+    if let (Some(drop_box), Some(directory)) = (&mut grant.rights.drop_box, drop_box_directory) {
         drop_box.directory = Some(token::box_directory(&directory, account, now)?);
     }
-    grant.rule = rule;
     Ok(grant)
 }
 

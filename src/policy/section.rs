@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use serde::Deserialize;
 
 use super::choice::{
-    Bytes, Destination, DotFiles, Leave, Metadata, Octal, Pipeline, Replacement, Root, Sandbox, Several,
-    Sync, Unit,
+    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Replacement,
+    Root, Sandbox, Several, Sync, Unit,
 };
 use super::grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 use super::paths::{Glob, PathRules};
@@ -160,6 +160,12 @@ keys! {
         sandbox: Sandbox => stricter,
         /// Where the administrator's lines go.
         log: Destination => first,
+        /// How an event is written.
+        log_format: Format => first,
+        /// What it means that it cannot be.
+        audit: Audit => stricter,
+        /// Which checksum of contents is logged.
+        checksum: Checksum => stricter,
     }
 }
 
@@ -226,7 +232,12 @@ impl Section {
             sandbox: self.sandbox.unwrap_or_default(),
             patience,
             manners,
-            journal: Journal { destination: self.log.clone() },
+            journal: Journal {
+                destination: self.log.clone(),
+                format: self.log_format.unwrap_or_default(),
+                audit: self.audit.unwrap_or_default(),
+                checksum: self.checksum.unwrap_or_default(),
+            },
             ..Grant::default()
         }
     }

@@ -93,6 +93,11 @@ pub fn enter(
 }
 
 impl Layers {
+    /// Returns the names of the layers that are on.
+    pub fn active(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter_map(|layer| layer.as_ref().ok()).map(|&(name, _)| name)
+    }
+
     /// Returns the layers that are not there.
     pub fn missing(&self) -> impl Iterator<Item = &Missing> {
         self.0.iter().filter_map(|layer| layer.as_ref().err())
