@@ -34,6 +34,8 @@ mod command_line;
 mod commit_tree;
 /// Many sessions at once, on the same names.
 mod concurrency;
+/// A thousand transfers of a day, and what the log says of them.
+mod day;
 /// How long a client is waited for.
 mod deadlines;
 /// Records that are wrong in their form or in their place.
