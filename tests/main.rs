@@ -42,6 +42,8 @@ mod disorder;
 mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// `--sync`: what is on the disk, in which order, before anybody is told.
+mod durability;
 /// What a session inherits: variables, streams, signals, and a root that may not be there.
 mod environment;
 /// The root: what leads out of it, and special files in it.

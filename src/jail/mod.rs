@@ -5,6 +5,7 @@
 //! files that way, modes and times and directories have to be handled so too).
 
 mod dir;
+mod durability;
 mod glob;
 mod lookup;
 mod protect;
@@ -18,7 +19,7 @@ pub use staging::Staging;
 pub use upload::Upload;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -26,11 +27,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{self, FileStat, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
-use nix::unistd::syncfs;
 
 use crate::name::{ClientPath, FileName};
 use crate::policy::{Grant, Leave, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
+use durability::{Disks, settle_names};
 use lookup::Lookup;
 use protect::Home;
 
@@ -46,6 +47,7 @@ pub struct Jail {
     rights: Rights,
     storage: Storage,
     umask: u32,
+    disks: Disks,
 }
 
 /// What a path of the client's leads to.
@@ -117,6 +119,7 @@ impl Jail {
             lookup,
             rights,
             storage,
+            disks: Disks::default(),
         })
     }
 
@@ -207,12 +210,17 @@ impl Jail {
     /// # Errors
     /// The disk failed: what was acknowledged may not survive a power cut.
     pub fn settle(&self) -> io::Result<()> {
-        if self.storage.sync == Sync::Session {
-            // syncfs refuses O_PATH descriptors.
-            let root = self.lookup.open(self.root.as_fd(), b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-            syncfs(&root)?;
+        self.disks.settle()
+    }
+
+    /// Makes a new name in the directory `dir` durable, now or when the session ends, as `--sync` has it. `inside` is what
+    /// it stands for.
+    fn settle_name(&self, dir: &OwnedFd, device: u64, inside: BorrowedFd<'_>) -> Result<(), Cause> {
+        match self.storage.sync {
+            Sync::None => Ok(()),
+            Sync::File => Ok(settle_names(dir, inside)?),
+            Sync::Session => Ok(self.disks.note(device, dir, inside)?),
         }
-        Ok(())
     }
 
     fn open_directory(&self, route: &[u8], trail: Trail) -> Result<Dir<'_>, Cause> {

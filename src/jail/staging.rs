@@ -1,12 +1,11 @@
 //! A directory tree that is put in its place in one step: `--commit tree`.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{self, SFlag, mkdirat};
-use nix::unistd::fsync;
 
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
@@ -14,8 +13,8 @@ use super::temporary;
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
-use crate::policy::{Leave, Sync};
-use crate::refusal::{Refusal, Trail};
+use crate::policy::Leave;
+use crate::refusal::{Cause, Refusal, Trail};
 
 /// A tree on its way in, beside the place where it will be. Dropped before it is committed, it leaves no trace and the old
 /// tree is still there.
@@ -24,13 +23,14 @@ use crate::refusal::{Refusal, Trail};
 pub struct Staging<'j> {
     jail: &'j Jail,
     home: OwnedFd,
+    device: u64,
     name: FileName,
     temporary: FileName,
     /// The mode of the directory that is replaced.
     old_mode: Option<Mode>,
     trail: Trail,
-    /// Keeps other sessions from clearing the tree away.
-    _lock: File,
+    /// The tree; locked, which keeps other sessions from clearing it away.
+    lock: File,
 }
 
 impl<'j> Dir<'j> {
@@ -62,7 +62,8 @@ impl<'j> Dir<'j> {
         let _ = lock.try_lock();
         let dir = self.staged(fd, &temporary, trail.clone()).map_err(refuse)?;
         let name = name.clone();
-        Ok((dir, Staging { jail: self.jail, home, name, temporary, old_mode, trail, _lock: lock }))
+        let (jail, device) = (self.jail, self.identity().device);
+        Ok((dir, Staging { jail, home, device, name, temporary, old_mode, trail, lock }))
     }
 }
 
@@ -77,11 +78,11 @@ impl Staging<'_> {
     /// # Errors
     /// It has not got its name, and the old tree is still there.
     pub fn commit(self) -> Result<(), Refusal> {
-        self.publish().map_err(|errno| Refusal::new(&self.trail, errno))
+        self.publish().map_err(|why| Refusal::new(&self.trail, why))
         // Dropped now, what is left under the temporary name is removed: the old tree, or the new one.
     }
 
-    fn publish(&self) -> Result<(), Errno> {
+    fn publish(&self) -> Result<(), Cause> {
         let (from, to) = (self.temporary.as_os_str(), self.name.as_os_str());
         let flags = match self.old_mode {
             Some(_) => RenameFlags::RENAME_EXCHANGE,
@@ -91,10 +92,7 @@ impl Staging<'_> {
             Err(Errno::EINVAL | Errno::ENOSYS) => self.publish_in_steps()?,
             renamed => renamed?,
         }
-        if self.jail.storage.sync == Sync::File {
-            fsync(openat(&self.home, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, stat::Mode::empty())?)?;
-        }
-        Ok(())
+        self.jail.settle_name(&self.home, self.device, self.lock.as_fd())
     }
 
     /// The next best on a file system that cannot exchange two names: for a moment there is neither tree.

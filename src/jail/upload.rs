@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use filetime::set_file_handle_times;
@@ -11,7 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, rena
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
-    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
+    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, ftruncate, geteuid, linkat,
     unlinkat,
 };
 
@@ -57,7 +57,7 @@ struct Old {
 /// The directory that the file will be in.
 #[derive(Debug)]
 enum Home<'d> {
-    Here(&'d OwnedFd),
+    Here(&'d OwnedFd, u64),
     /// Where a link led, on the host.
     Elsewhere(OwnedFd),
 }
@@ -123,7 +123,7 @@ impl<'j> Dir<'j> {
     fn destination(&self, name: &FileName) -> Result<(Home<'_>, FileName, Option<FileStat>), Cause> {
         let old = look_at(&self.fd, name)?;
         if self.jail.confines() || old.is_none_or(|stat| kind(&stat) != SFlag::S_IFLNK) {
-            return Ok((Home::Here(&self.fd), name.clone(), old));
+            return Ok((Home::Here(&self.fd, self.identity().device), name.clone(), old));
         }
         let mut dir = self.fd.try_clone()?;
         let mut name = name.clone();
@@ -188,8 +188,15 @@ enum Plan {
 impl Home<'_> {
     fn fd(&self) -> &OwnedFd {
         match self {
-            Self::Here(fd) => fd,
+            Self::Here(fd, _) => fd,
             Self::Elsewhere(fd) => fd,
+        }
+    }
+
+    fn device(&self) -> Result<u64, Errno> {
+        match self {
+            Self::Here(_, device) => Ok(*device),
+            Self::Elsewhere(fd) => fstat(fd).map(|stat| stat.st_dev),
         }
     }
 }
@@ -231,7 +238,11 @@ impl Upload<'_> {
         };
         let sync = self.jail.storage.sync;
         if sync == Sync::File {
-            fdatasync(&self.file)?;
+            match fdatasync(&self.file) {
+                // A device has nothing to make durable.
+                Err(Errno::EINVAL) => {}
+                settled => settled?,
+            }
         }
         // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
         close(self.file.try_clone()?)?;
@@ -241,10 +252,9 @@ impl Upload<'_> {
                 Leave::Withheld => rename_to_free(self.home.fd(), temporary, &self.name)?,
             }
             self.manner = Manner::Settled;
-            if sync == Sync::File {
-                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                fsync(openat(self.home.fd(), ".", flags, stat::Mode::empty())?)?;
-            }
+        }
+        if matches!(self.manner, Manner::Settled) || sync == Sync::Session {
+            self.jail.settle_name(self.home.fd(), self.home.device()?, self.file.as_fd())?;
         }
         moded.and(timed)
     }
