@@ -18,6 +18,7 @@ pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
 pub use staging::Staging;
 pub use upload::Upload;
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -48,6 +49,7 @@ pub struct Jail {
     storage: Storage,
     umask: u32,
     disks: Disks,
+    lacks: Lacks,
 }
 
 /// What a path of the client's leads to.
@@ -80,6 +82,14 @@ pub enum Insists {
 pub struct Identity {
     device: u64,
     inode: u64,
+}
+
+/// What the file system cannot do, found out and logged once.
+#[derive(Debug, Default)]
+struct Lacks {
+    exchange: Cell<bool>,
+    locks: Cell<bool>,
+    no_replace: Cell<bool>,
 }
 
 impl Identity {
@@ -120,6 +130,7 @@ impl Jail {
             rights,
             storage,
             disks: Disks::default(),
+            lacks: Lacks::default(),
         })
     }
 
@@ -220,6 +231,13 @@ impl Jail {
             Sync::None => Ok(()),
             Sync::File => Ok(settle_names(dir, inside)?),
             Sync::Session => Ok(self.disks.note(device, dir, inside)?),
+        }
+    }
+
+    /// Logs once in a session what the file system cannot do, and what is done in its place.
+    fn note_lack(&self, lack: impl Fn(&Lacks) -> &Cell<bool>, next_best: &str) {
+        if !lack(&self.lacks).replace(true) {
+            log::warn!("event=storage reason=\"{next_best}\"");
         }
     }
 

@@ -1,6 +1,6 @@
 //! A directory tree that is put in its place in one step: `--commit tree`.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use nix::sys::stat::{self, SFlag, mkdirat};
 
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
-use super::temporary;
+use super::temporary::{self, NO_LOCKS};
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
@@ -58,8 +58,9 @@ impl<'j> Dir<'j> {
         let fd = openat(&self.fd, temporary.as_os_str(), flags, stat::Mode::empty()).map_err(refuse)?;
         let home = self.fd.try_clone().map_err(|error| Refusal::new(&trail, error))?;
         let lock = File::from(fd.try_clone().map_err(|error| Refusal::new(&trail, error))?);
-        // Where there are no locks nothing is cleared away either.
-        let _ = lock.try_lock();
+        if let Err(TryLockError::Error(_)) = lock.try_lock() {
+            self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
+        }
         let dir = self.staged(fd, &temporary, trail.clone()).map_err(refuse)?;
         let name = name.clone();
         let (jail, device) = (self.jail, self.identity().device);
@@ -97,23 +98,25 @@ impl Staging<'_> {
 
     /// The next best on a file system that cannot exchange two names: for a moment there is neither tree.
     fn publish_in_steps(&self) -> Result<(), Errno> {
-        log::warn!(
-            "event=storage path=\"{}\" reason=\"this file system cannot exchange\"",
-            self.trail.escaped()
+        self.jail.note_lack(
+            |lacks| &lacks.exchange,
+            "this file system cannot exchange two names: for a moment there is neither tree",
         );
-        let aside = temporary::make_up().ok_or(Errno::EEXIST)?;
+        // Killed between the two, we have not lost the old tree: it is under a name that no session clears away.
+        let aside = temporary::make_up_lasting().ok_or(Errno::EEXIST)?;
         let rename = |from: &FileName, to: &FileName| {
             renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())
         };
-        if self.old_mode.is_some() {
-            rename(&self.name, &aside)?;
+        if self.old_mode.is_none() {
+            return rename(&self.temporary, &self.name);
         }
+        rename(&self.name, &aside)?;
         if let Err(errno) = rename(&self.temporary, &self.name) {
             let _ = rename(&aside, &self.name);
             return Err(errno);
         }
-        // What cannot be removed now is cleared away later.
-        let _ = removal::remove_tree(&self.home, &aside);
+        // Now it may go, as what is under the temporary name does.
+        let _ = rename(&aside, &self.temporary);
         Ok(())
     }
 }

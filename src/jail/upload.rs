@@ -18,7 +18,7 @@ use nix::unistd::{
 use super::Jail;
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
-use super::temporary::{self, Temporary};
+use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Leave, Replacement, Sync};
@@ -103,7 +103,12 @@ impl<'j> Dir<'j> {
                     check_space(home.fd(), size)?;
                 }
                 match temporary::create(home.fd()) {
-                    Ok(Temporary { file, name }) => (file, Manner::Renamed(name)),
+                    Ok(Temporary { file, name, locked }) => {
+                        if !locked {
+                            self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
+                        }
+                        (file, Manner::Renamed(name))
+                    }
                     Err(Errno::EACCES | Errno::EPERM) if matches!(plan, Plan::RenameIfPossible) => {
                         (open_in_place(&home, &name)?, Manner::InPlace)
                     }
@@ -249,7 +254,7 @@ impl Upload<'_> {
         if let Manner::Renamed(temporary) = &self.manner {
             match self.jail.rights.replacing {
                 Leave::Given => rename(self.home.fd(), temporary, &self.name)?,
-                Leave::Withheld => rename_to_free(self.home.fd(), temporary, &self.name)?,
+                Leave::Withheld => self.rename_to_free(temporary)?,
             }
             self.manner = Manner::Settled;
         }
@@ -257,6 +262,23 @@ impl Upload<'_> {
             self.jail.settle_name(self.home.fd(), self.home.device()?, self.file.as_fd())?;
         }
         moded.and(timed)
+    }
+
+    /// Renames only to a name that nobody has, also when somebody took it just now.
+    fn rename_to_free(&self, temporary: &FileName) -> Result<(), Errno> {
+        let (dir, from, to) = (self.home.fd(), temporary.as_os_str(), self.name.as_os_str());
+        match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
+            // A second name is refused where one is, and the first one is taken off.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                self.jail.note_lack(
+                    |lacks| &lacks.no_replace,
+                    "this file system cannot rename without replacing: files get a second name and lose the first",
+                );
+                linkat(dir, from, dir, to, AtFlags::empty())?;
+                unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
+            }
+            renamed => renamed,
+        }
     }
 
     /// Takes off what is left of a longer old file. Devices have no length.
@@ -321,17 +343,4 @@ fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
     renameat(dir, from.as_os_str(), dir, to.as_os_str())
-}
-
-/// Renames only to a name that nobody has, also when somebody took it just now.
-fn rename_to_free(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
-    let (from, to) = (from.as_os_str(), to.as_os_str());
-    match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
-        // A file system that cannot do it: a second name is refused where one is, and the first one is taken off.
-        Err(Errno::EINVAL | Errno::ENOSYS) => {
-            linkat(dir, from, dir, to, AtFlags::empty())?;
-            unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
-        }
-        renamed => renamed,
-    }
 }
