@@ -68,6 +68,11 @@ impl Refusal {
     pub fn new(what: &Trail, why: impl Into<Cause>) -> Self {
         Self { what: what.as_bytes().to_vec(), why: why.into() }
     }
+
+    /// Returns the words for the entry.
+    pub fn trail(&self) -> Trail {
+        Trail { written: self.what.clone(), inside: None }
+    }
 }
 
 impl From<Errno> for Cause {

@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Staging, Upload};
 use crate::name::{ClientPath, FileName};
 use crate::policy::{Manners, Metadata, Unit};
-use crate::refusal::{Cause, Refusal, Tally};
+use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
 
@@ -50,7 +50,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
                 let entered = sink.enter(mode, &name, answers.tally.refused)?;
                 match answers.give(Slot::Directory, depth, entered)? {
                     Verdict::Accepted => answers.tally.count_copied(),
-                    Verdict::Overruled => sink.levels.push(Level::Refused),
+                    Verdict::Overruled => sink.levels.push(Level::Refused(sink.trail(&name))),
                     Verdict::Refused => {}
                 }
             }
@@ -187,7 +187,7 @@ enum Level<'j> {
         staging: Option<Box<(Staging<'j>, u64)>>,
     },
     /// It was refused when it had been acknowledged already; what the client sends into it is drained.
-    Refused,
+    Refused(Trail),
 }
 
 impl<'j> Sink<'j> {
@@ -220,8 +220,9 @@ impl<'j> Sink<'j> {
     ) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
         let dir = match (self.levels.last(), &self.target) {
             (Some(Level::Open { dir, .. }), _) => dir,
-            (Some(Level::Refused), _) => {
-                return Ok(Err(orphan(name.ok_or_else(|| Violation::BadName(Vec::new()))?)));
+            (Some(Level::Refused(trail)), _) => {
+                let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
+                return Ok(Err(Refusal::new(&trail.join(name), Cause::Orphaned)));
             }
             (None, Ok(Place::Directory(dir))) => dir,
             // The target has a name of its own; the record's is not used.
@@ -230,6 +231,16 @@ impl<'j> Sink<'j> {
         };
         let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
         Ok(Ok((dir, name.clone(), Insists::No)))
+    }
+
+    /// Returns the words for an entry of the innermost directory, also of one that was refused.
+    fn trail(&self, name: &FileName) -> Trail {
+        match (self.levels.last(), &self.target) {
+            (Some(Level::Open { dir, .. }), _) | (None, Ok(Place::Directory(dir))) => dir.trail(name),
+            (Some(Level::Refused(trail)), _) => trail.join(name),
+            (None, Ok(Place::Name { dir, name, .. })) => dir.trail(name),
+            (None, Err(refusal)) => refusal.trail(),
+        }
     }
 
     fn begin(&self, name: Option<&FileName>, size: u64) -> Result<Result<Upload<'_>, Refusal>, Abort> {
@@ -306,14 +317,9 @@ impl Level<'_> {
             Self::Open { dir, arrival, mode, keep, times, .. } => {
                 dir.finish(*arrival, *mode, *keep, times.as_ref())
             }
-            Self::Refused => Ok(()),
+            Self::Refused(_) => Ok(()),
         }
     }
-}
-
-/// Refuses what comes into a directory that was refused.
-fn orphan(name: &FileName) -> Refusal {
-    Refusal { what: name.as_bytes().to_vec(), why: Cause::Orphaned }
 }
 
 /// `scp -t` has exactly one target, also when it is a pattern.

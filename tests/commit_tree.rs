@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::server::Server;
+use crate::cell;
+use crate::peer::Peer;
+use crate::server::{Packets, Server};
 use crate::tally;
 use crate::yard::Yard;
 
@@ -117,4 +120,65 @@ fn a_file_or_a_link_is_not_taken_for_a_tree() {
     yard.file("site", "a file");
     upload(&yard, "D0755 0 site\n", 1);
     yard.has("site", "a file");
+}
+
+/// Uploads under strace, which makes some calls fail, and returns the log.
+fn upload_with(yard: &Yard, faults: &[&str], script: &str) -> String {
+    let log = yard.home().join("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null"]).args(faults.iter().flat_map(|fault| ["-e", fault]));
+    command.arg(env!("CARGO_BIN_EXE_scp-server")).arg("--root").arg(yard.path(""));
+    command.args(["--commit", "tree", "--log"]).arg(&log).args(["-r", "-t", "."]);
+    let mut peer = Peer::start(command, Packets::default());
+    peer.says(script).hangs_up().hears_the_rest();
+    peer.sees_any_end();
+    let lines = fs::read_to_string(&log).unwrap();
+    fs::remove_file(log).unwrap();
+    lines
+}
+
+const NO_EXCHANGE: &str = "inject=renameat2:error=EINVAL";
+
+#[test]
+fn where_two_names_cannot_be_exchanged_there_are_two_steps_and_one_line_in_the_log() {
+    let Some(yard) = Yard::confined() else { return };
+    if !cell::there_is_strace() {
+        return;
+    }
+    for generation in 1..=3 {
+        let twice = [session(generation), session(generation).replace("site", "other")].concat();
+        let log = upload_with(&yard, &[NO_EXCHANGE], &twice);
+        assert_eq!(log.matches("event=storage").count(), 1, "{log}");
+        for site in ["site", "other"] {
+            yard.has(format!("{site}/f9"), format!("{generation:08}"));
+            fs::remove_dir_all(yard.path(site)).unwrap_or_default();
+        }
+        assert_eq!(fs::read_dir(yard.path("")).unwrap().count(), 0);
+        if generation == 2 {
+            yard.dir("site").file("site/obsolete", "x");
+        }
+    }
+}
+
+#[test]
+fn who_is_killed_between_the_two_steps_has_not_lost_the_old_tree() {
+    let Some(yard) = Yard::confined() else { return };
+    if !cell::there_is_strace() {
+        return;
+    }
+    yard.dir("site").file("site/old", "precious");
+    // Ten files, the old tree, and the new one.
+    upload_with(&yard, &[NO_EXCHANGE, "inject=renameat:signal=KILL:when=12"], &session(1));
+    assert!(!yard.path("site").exists(), "it was killed in the moment when there is neither tree");
+    // Long after, another session clears away what is of no use.
+    let names = || fs::read_dir(yard.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    for name in names() {
+        yard.times(name, 1_000_000_000, 1_000_000_000);
+    }
+    upload(&yard, "C0644 1 x\n1\0", 0);
+    let names: Vec<_> = names().collect();
+    let set_aside = names.iter().find(|name| name.as_encoded_bytes().starts_with(b".scp-old-"));
+    let set_aside = set_aside.unwrap_or_else(|| panic!("{names:?}"));
+    yard.has(std::path::Path::new(set_aside).join("old"), "precious");
+    assert_eq!(names.len(), 2, "{names:?}");
 }

@@ -44,6 +44,8 @@ mod disorder;
 mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// `--sync`: what is on the disk, in which order, before anybody is told.
+mod durability;
 /// What a session inherits: variables, streams, signals, and a root that may not be there.
 mod environment;
 /// The root: what leads out of it, and special files in it.
@@ -56,6 +58,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// Sessions killed at random moments.
+mod kills;
 /// The administrator's log: one line per event that nobody can forge, and no transfer that waits for it.
 mod log;
 /// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.

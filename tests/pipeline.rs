@@ -220,8 +220,8 @@ fn a_directory_refused_after_its_acknowledgement_is_drained_with_all_that_is_in_
     // Two more are out: the directory's, and one that the client takes for the next times.
     peer.says_record("D0755 0 taken").hears_nothing().says_record(times).hears_nothing();
     // Here nothing has been said yet, and a refusal means what it says.
-    peer.says_record("C0644 10 x").hears_that("x: not stored: its directory was refused");
-    peer.says_record("D0755 0 deeper").hears_that("deeper: not stored: its directory was refused");
+    peer.says_record("C0644 10 x").hears_that("./d/taken/x: not stored: its directory was refused");
+    peer.says_record("D0755 0 deeper").hears_that("./d/taken/deeper: not stored: its directory was refused");
     peer.says_record("E").hears_that("./d/taken: Not a directory");
     peer.says_record(times).hears_ok().stores("C0644 1 b", "2");
     peer.says_record("E").hears_ok().hangs_up().sees_exit(1);

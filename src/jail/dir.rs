@@ -210,8 +210,12 @@ impl<'j> Dir<'j> {
         let stat = fstat(&fd)?;
         self.jail.refuse_pseudo_file_system(&fd, &stat)?;
         let dir = Dir::new(self.jail, fd, &stat, route, trail);
-        // A new directory has nothing stale in it.
-        dir.cleared.set(arrival == Arrival::Made);
+        if arrival == Arrival::Made {
+            // Files in it that are acknowledged as durable are lost with its name.
+            self.jail.settle_name(&self.fd, self.identity.device, dir.fd.as_fd())?;
+            // A new directory has nothing stale in it.
+            dir.cleared.set(true);
+        }
         Ok((dir, arrival))
     }
 

@@ -5,6 +5,7 @@
 //! files that way, modes and times and directories have to be handled so too).
 
 mod dir;
+mod durability;
 mod glob;
 mod lookup;
 mod protect;
@@ -17,8 +18,9 @@ pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
 pub use staging::Staging;
 pub use upload::Upload;
 
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -26,11 +28,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{self, FileStat, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
-use nix::unistd::syncfs;
 
 use crate::name::{ClientPath, FileName};
 use crate::policy::{Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
+use durability::{Disks, settle_names};
 use lookup::Lookup;
 use protect::Home;
 
@@ -47,6 +49,8 @@ pub struct Jail {
     limits: Limits,
     storage: Storage,
     umask: u32,
+    disks: Disks,
+    lacks: Lacks,
 }
 
 /// What a path of the client's leads to.
@@ -79,6 +83,14 @@ pub enum Insists {
 pub struct Identity {
     device: u64,
     inode: u64,
+}
+
+/// What the file system cannot do, found out and logged once.
+#[derive(Debug, Default)]
+struct Lacks {
+    exchange: Cell<bool>,
+    locks: Cell<bool>,
+    no_replace: Cell<bool>,
 }
 
 impl Identity {
@@ -119,6 +131,8 @@ impl Jail {
             rights,
             limits,
             storage,
+            disks: Disks::default(),
+            lacks: Lacks::default(),
         })
     }
 
@@ -220,12 +234,24 @@ impl Jail {
     /// # Errors
     /// The disk failed: what was acknowledged may not survive a power cut.
     pub fn settle(&self) -> io::Result<()> {
-        if self.storage.sync == Sync::Session {
-            // syncfs refuses O_PATH descriptors.
-            let root = self.lookup.open(self.root.as_fd(), b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-            syncfs(&root)?;
+        self.disks.settle()
+    }
+
+    /// Makes a new name in the directory `dir` durable, now or when the session ends, as `--sync` has it. `inside` is what
+    /// it stands for.
+    fn settle_name(&self, dir: &OwnedFd, device: u64, inside: BorrowedFd<'_>) -> Result<(), Cause> {
+        match self.storage.sync {
+            Sync::None => Ok(()),
+            Sync::File => Ok(settle_names(dir, inside)?),
+            Sync::Session => Ok(self.disks.note(device, dir, inside)?),
         }
-        Ok(())
+    }
+
+    /// Logs once in a session what the file system cannot do, and what is done in its place.
+    fn note_lack(&self, lack: impl Fn(&Lacks) -> &Cell<bool>, next_best: &str) {
+        if !lack(&self.lacks).replace(true) {
+            log::warn!("event=storage reason=\"{next_best}\"");
+        }
     }
 
     fn open_directory(&self, route: &[u8], trail: Trail) -> Result<Dir<'_>, Cause> {

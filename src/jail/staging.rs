@@ -1,21 +1,20 @@
 //! A directory tree that is put in its place in one step: `--commit tree`.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::fs::{File, TryLockError};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{self, SFlag, mkdirat};
-use nix::unistd::fsync;
 
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
-use super::temporary;
+use super::temporary::{self, NO_LOCKS};
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
-use crate::policy::{Collision, Sync};
-use crate::refusal::{Refusal, Trail};
+use crate::policy::Collision;
+use crate::refusal::{Cause, Refusal, Trail};
 
 /// A tree on its way in, beside the place where it will be. Dropped before it is committed, it leaves no trace and the old
 /// tree is still there.
@@ -24,13 +23,14 @@ use crate::refusal::{Refusal, Trail};
 pub struct Staging<'j> {
     jail: &'j Jail,
     home: OwnedFd,
+    device: u64,
     name: FileName,
     temporary: FileName,
     /// The mode of the directory that is replaced.
     old_mode: Option<Mode>,
     trail: Trail,
-    /// Keeps other sessions from clearing the tree away.
-    _lock: File,
+    /// The tree; locked, which keeps other sessions from clearing it away.
+    lock: File,
 }
 
 impl<'j> Dir<'j> {
@@ -58,11 +58,13 @@ impl<'j> Dir<'j> {
         let fd = openat(&self.fd, temporary.as_os_str(), flags, stat::Mode::empty()).map_err(refuse)?;
         let home = self.fd.try_clone().map_err(|error| Refusal::new(&trail, error))?;
         let lock = File::from(fd.try_clone().map_err(|error| Refusal::new(&trail, error))?);
-        // Where there are no locks nothing is cleared away either.
-        let _ = lock.try_lock();
+        if let Err(TryLockError::Error(_)) = lock.try_lock() {
+            self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
+        }
         let dir = self.staged(fd, &temporary, trail.clone()).map_err(refuse)?;
         let name = name.clone();
-        Ok((dir, Staging { jail: self.jail, home, name, temporary, old_mode, trail, _lock: lock }))
+        let (jail, device) = (self.jail, self.identity().device);
+        Ok((dir, Staging { jail, home, device, name, temporary, old_mode, trail, lock }))
     }
 }
 
@@ -77,11 +79,11 @@ impl Staging<'_> {
     /// # Errors
     /// It has not got its name, and the old tree is still there.
     pub fn commit(self) -> Result<(), Refusal> {
-        self.publish().map_err(|errno| Refusal::new(&self.trail, errno))
+        self.publish().map_err(|why| Refusal::new(&self.trail, why))
         // Dropped now, what is left under the temporary name is removed: the old tree, or the new one.
     }
 
-    fn publish(&self) -> Result<(), Errno> {
+    fn publish(&self) -> Result<(), Cause> {
         let (from, to) = (self.temporary.as_os_str(), self.name.as_os_str());
         let flags = match self.old_mode {
             Some(_) => RenameFlags::RENAME_EXCHANGE,
@@ -91,28 +93,30 @@ impl Staging<'_> {
             Err(Errno::EINVAL | Errno::ENOSYS) => self.publish_in_steps()?,
             renamed => renamed?,
         }
-        if self.jail.storage.sync == Sync::File {
-            fsync(openat(&self.home, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, stat::Mode::empty())?)?;
-        }
-        Ok(())
+        self.jail.settle_name(&self.home, self.device, self.lock.as_fd())
     }
 
     /// The next best on a file system that cannot exchange two names: for a moment there is neither tree.
     fn publish_in_steps(&self) -> Result<(), Errno> {
-        log::warn!("{}: this file system cannot exchange two names", self.trail.escaped());
-        let aside = temporary::make_up().ok_or(Errno::EEXIST)?;
+        self.jail.note_lack(
+            |lacks| &lacks.exchange,
+            "this file system cannot exchange two names: for a moment there is neither tree",
+        );
+        // Killed between the two, we have not lost the old tree: it is under a name that no session clears away.
+        let aside = temporary::make_up_lasting().ok_or(Errno::EEXIST)?;
         let rename = |from: &FileName, to: &FileName| {
             renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())
         };
-        if self.old_mode.is_some() {
-            rename(&self.name, &aside)?;
+        if self.old_mode.is_none() {
+            return rename(&self.temporary, &self.name);
         }
+        rename(&self.name, &aside)?;
         if let Err(errno) = rename(&self.temporary, &self.name) {
             let _ = rename(&aside, &self.name);
             return Err(errno);
         }
-        // What cannot be removed now is cleared away later.
-        let _ = removal::remove_tree(&self.home, &aside);
+        // Now it may go, as what is under the temporary name does.
+        let _ = rename(&aside, &self.temporary);
         Ok(())
     }
 }

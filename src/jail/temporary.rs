@@ -20,7 +20,12 @@ use crate::name::FileName;
 pub(super) struct Temporary {
     pub(super) file: File,
     pub(super) name: FileName,
+    pub(super) locked: bool,
 }
+
+/// What it means that a file system has no locks, for the log.
+pub(super) const NO_LOCKS: &str =
+    "this file system has no locks: what killed sessions leave behind is not cleared away";
 
 const PREFIX: &str = ".scp-";
 
@@ -48,8 +53,8 @@ pub(super) fn create(dir: &OwnedFd) -> Result<Temporary, Errno> {
         match openat(dir, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(fd) => {
                 let file = File::from(fd);
-                if keep(&file) {
-                    return Ok(Temporary { file, name });
+                if let Some(locked) = keep(&file) {
+                    return Ok(Temporary { file, name, locked });
                 }
                 // Whoever took it for stale has removed it by now, or does not get to it any more.
                 let _ = unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
@@ -61,14 +66,16 @@ pub(super) fn create(dir: &OwnedFd) -> Result<Temporary, Errno> {
     Err(Errno::EEXIST)
 }
 
-/// Locks a new file, and tells whether it is still there: another session may have taken it for a stale one in the moment
-/// before.
-fn keep(file: &File) -> bool {
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => false,
+/// Locks a new file, and tells whether it could be, if it is still there: another session may have taken it for a stale
+/// one in the moment before.
+fn keep(file: &File) -> Option<bool> {
+    let locked = match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return None,
         // Where there are no locks nothing is cleared away either.
-        Ok(()) | Err(TryLockError::Error(_)) => fstat(file).is_ok_and(|stat| stat.st_nlink > 0),
-    }
+        Err(TryLockError::Error(_)) => false,
+        Ok(()) => true,
+    };
+    fstat(file).is_ok_and(|stat| stat.st_nlink > 0).then_some(locked)
 }
 
 /// Removes what sessions of the same account have left behind that were killed. A file whose session lives is locked,
@@ -117,8 +124,16 @@ fn is_ours(stat: &FileStat) -> bool {
 /// Makes up a name of the form `.scp-0123456789abcdef`. The standard library's hash keys come from the system's random
 /// numbers, and no two are the same in one process.
 pub(super) fn make_up() -> Option<FileName> {
-    let random = RandomState::new().build_hasher().finish();
-    FileName::new(format!("{PREFIX}{random:016x}").as_bytes())
+    FileName::new(format!("{PREFIX}{:016x}", random()).as_bytes())
+}
+
+/// Makes up a name for something that nobody may clear away, whatever becomes of us.
+pub(super) fn make_up_lasting() -> Option<FileName> {
+    FileName::new(format!("{PREFIX}old-{:016x}", random()).as_bytes())
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Tells whether a name is one that we make up. Names of exactly this form are ours alone.
@@ -137,6 +152,7 @@ mod tests {
     fn a_made_up_name_is_recognised_and_nothing_else_is() {
         for _ in 0..100 {
             assert!(is_temporary(&make_up().unwrap()));
+            assert!(!is_temporary(&make_up_lasting().unwrap()));
         }
         for name in
             [".scp-", ".scp-0123", ".scp-0123456789ABCDEF", ".scp-0123456789abcdef0", "scp-0123456789abcdef"]

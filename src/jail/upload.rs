@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use filetime::set_file_handle_times;
@@ -11,14 +11,14 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, rena
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
-    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
+    AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, ftruncate, geteuid, linkat,
     unlinkat,
 };
 
 use super::Jail;
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
-use super::temporary::{self, Temporary};
+use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Collision, Replacement, Sync};
@@ -57,7 +57,7 @@ struct Old {
 /// The directory that the file will be in.
 #[derive(Debug)]
 enum Home<'d> {
-    Here(&'d OwnedFd),
+    Here(&'d OwnedFd, u64),
     /// Where a link led, on the host.
     Elsewhere(OwnedFd),
 }
@@ -103,7 +103,12 @@ impl<'j> Dir<'j> {
                     check_space(home.fd(), size)?;
                 }
                 match temporary::create(home.fd()) {
-                    Ok(Temporary { file, name }) => (file, Manner::Renamed(name)),
+                    Ok(Temporary { file, name, locked }) => {
+                        if !locked {
+                            self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
+                        }
+                        (file, Manner::Renamed(name))
+                    }
                     Err(Errno::EACCES | Errno::EPERM) if matches!(plan, Plan::RenameIfPossible) => {
                         (open_in_place(&home, &name)?, Manner::InPlace)
                     }
@@ -123,7 +128,7 @@ impl<'j> Dir<'j> {
     fn destination(&self, name: &FileName) -> Result<(Home<'_>, FileName, Option<FileStat>), Cause> {
         let old = look_at(&self.fd, name)?;
         if self.jail.confines() || old.is_none_or(|stat| kind(&stat) != SFlag::S_IFLNK) {
-            return Ok((Home::Here(&self.fd), name.clone(), old));
+            return Ok((Home::Here(&self.fd, self.identity().device), name.clone(), old));
         }
         let mut dir = self.fd.try_clone()?;
         let mut name = name.clone();
@@ -188,8 +193,15 @@ enum Plan {
 impl Home<'_> {
     fn fd(&self) -> &OwnedFd {
         match self {
-            Self::Here(fd) => fd,
+            Self::Here(fd, _) => fd,
             Self::Elsewhere(fd) => fd,
+        }
+    }
+
+    fn device(&self) -> Result<u64, Errno> {
+        match self {
+            Self::Here(_, device) => Ok(*device),
+            Self::Elsewhere(fd) => fstat(fd).map(|stat| stat.st_dev),
         }
     }
 }
@@ -231,24 +243,42 @@ impl Upload<'_> {
         };
         let sync = self.jail.storage.sync;
         if sync == Sync::File {
-            fdatasync(&self.file)?;
+            match fdatasync(&self.file) {
+                // A device has nothing to make durable.
+                Err(Errno::EINVAL) => {}
+                settled => settled?,
+            }
         }
         // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
         close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
             match self.jail.rights.collision {
                 Collision::Replace => rename(self.home.fd(), temporary, &self.name)?,
-                Collision::Refuse | Collision::Rename => {
-                    rename_to_free(self.home.fd(), temporary, &self.name)?;
-                }
+                Collision::Refuse | Collision::Rename => self.rename_to_free(temporary)?,
             }
             self.manner = Manner::Settled;
-            if sync == Sync::File {
-                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                fsync(openat(self.home.fd(), ".", flags, stat::Mode::empty())?)?;
-            }
+        }
+        if matches!(self.manner, Manner::Settled) || sync == Sync::Session {
+            self.jail.settle_name(self.home.fd(), self.home.device()?, self.file.as_fd())?;
         }
         moded.and_then(|mode| timed.map(|()| mode))
+    }
+
+    /// Renames only to a name that nobody has, also when somebody took it just now.
+    fn rename_to_free(&self, temporary: &FileName) -> Result<(), Errno> {
+        let (dir, from, to) = (self.home.fd(), temporary.as_os_str(), self.name.as_os_str());
+        match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
+            // A second name is refused where one is, and the first one is taken off.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                self.jail.note_lack(
+                    |lacks| &lacks.no_replace,
+                    "this file system cannot rename without replacing: files get a second name and lose the first",
+                );
+                linkat(dir, from, dir, to, AtFlags::empty())?;
+                unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
+            }
+            renamed => renamed,
+        }
     }
 
     /// Takes off what is left of a longer old file. Devices have no length.
@@ -314,17 +344,4 @@ fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
     renameat(dir, from.as_os_str(), dir, to.as_os_str())
-}
-
-/// Renames only to a name that nobody has, also when somebody took it just now.
-fn rename_to_free(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
-    let (from, to) = (from.as_os_str(), to.as_os_str());
-    match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
-        // A file system that cannot do it: a second name is refused where one is, and the first one is taken off.
-        Err(Errno::EINVAL | Errno::ENOSYS) => {
-            linkat(dir, from, dir, to, AtFlags::empty())?;
-            unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
-        }
-        renamed => renamed,
-    }
 }
