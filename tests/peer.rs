@@ -19,7 +19,7 @@ use nix::unistd::{Pid, pipe2};
 use crate::server::Packets;
 
 /// How long anything may take that a peer waits for.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A client that holds the other ends of the program's stdin, stdout and stderr, each its own pipe as sshd makes them.
 ///

@@ -155,7 +155,7 @@ fn extras(lines: impl Fn(&str) -> Setup<'static>) -> Option<Vec<&'static str>> {
     let (nowhere, log) = (Path::new("/dev/null"), site.scratch.path().join("client"));
     let out = {
         let _agent = Waiting(start(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent), nowhere, &log));
-        assert!(within(Duration::from_secs(10), || agent.exists()));
+        assert!(within(Duration::from_secs(30), || agent.exists()));
         run(site.client("ssh").args(["-A", "host", "x"]).env("SSH_AUTH_SOCK", &agent)).out
     };
     had.extend(out.contains("SSH_AUTH_SOCK=").then_some("agent"));
@@ -178,12 +178,12 @@ fn extras(lines: impl Fn(&str) -> Setup<'static>) -> Option<Vec<&'static str>> {
     let told = {
         let mut client = Waiting(start(&mut client, nowhere, &log));
         let mut stream = None;
-        within(Duration::from_secs(10), || {
+        within(Duration::from_secs(30), || {
             stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok();
             stream.is_some() || client.0.try_wait().unwrap().is_some()
         });
         // Either the service is called, or the client is told that nobody is to be called.
-        within(Duration::from_secs(10), || {
+        within(Duration::from_secs(30), || {
             let called = service.accept().is_ok();
             had.extend(called.then_some("socket"));
             called || fs::read_to_string(&log).unwrap().contains("open failed")
@@ -197,7 +197,7 @@ fn extras(lines: impl Fn(&str) -> Setup<'static>) -> Option<Vec<&'static str>> {
         let mut client = site.client("ssh");
         client.args(["-N", "-v", "-o", "ExitOnForwardFailure=yes", "-R", forward, "host"]);
         let mut client = Waiting(start(&mut client, nowhere, &log));
-        within(Duration::from_secs(10), || {
+        within(Duration::from_secs(30), || {
             let said = fs::read_to_string(&log).unwrap();
             let opened = said.contains("remote forward success") || said.contains("Allocated port");
             had.extend((opened && (what == "port" || planted.exists())).then_some(what));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sshd::bench::{Scratch, keep, noise, run, tree, within, write};
-use crate::sshd::server::Sshd;
+use crate::sshd::server::{Setup, Sshd};
 
 /// The direction, seen from the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,6 +73,14 @@ pub(super) enum Keeps {
     Nothing,
 }
 
+/// Whether a client waits until the server has taken all that it sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Parting {
+    /// It closes the connection with its last bytes, and what sshd has not read of them by then is lost.
+    Leaves,
+    Stays,
+}
+
 /// Names with blanks and both quotes, and what is beyond ASCII.
 pub(super) const ODD_NAME: &str = "it's 6\" wide, naïve ☂.txt";
 pub(super) const ODD_ASCII_NAME: &str = "it's 6\" wide.txt";
@@ -87,6 +95,7 @@ pub(super) struct Desk {
     yard: PathBuf,
     here: PathBuf,
     back: PathBuf,
+    log: PathBuf,
     _scratch: Scratch,
 }
 
@@ -97,6 +106,7 @@ pub(super) struct Manner {
     pub(super) globs: bool,
     pub(super) keeps: [Keeps; 2],
     pub(super) odd_name: &'static str,
+    pub(super) parting: Parting,
 }
 
 impl Manner {
@@ -122,7 +132,10 @@ impl Desk {
         fs::create_dir_all(yard.join("in/many")).unwrap();
         fs::create_dir_all(back.join("many")).unwrap();
         write(&yard.join("in/again"), noise(100_000, 5), 0o644, 1_000_000_000);
-        Self { sshd: Sshd::serving(&yard), yard, here, back, _scratch: scratch }
+        let log = scratch.path().join("log");
+        let options = ["--log", log.to_str().unwrap()];
+        let sshd = Sshd::start(&Setup { root: &yard, options: &options, account: None });
+        Self { sshd, yard, here, back, log, _scratch: scratch }
     }
 
     /// Has a client do one thing, and tells what went wrong or, where it went well, how well.
@@ -137,18 +150,43 @@ impl Desk {
         command.arg(if way == Way::Put { "put" } else { "get" });
         command.args(self.words(manner, way, case));
         let outcome = run(&mut command);
-        let failed = outcome.status.is_some_and(|status| status != 0);
+        let failed = outcome.status != Some(0);
         if failed != (case == Case::WrongPath) {
             let (status, err) = (outcome.status, outcome.err.trim_end());
             return Err(format!("status {status:?}: {err} {}", outcome.out.trim_end()));
         }
         // Some clients leave before the server is done.
         let mut seen = self.seen(manner, way, case);
-        within(Duration::from_secs(5), || {
+        within(Duration::from_secs(20), || {
             seen = self.seen(manner, way, case);
-            seen.is_ok()
+            seen.is_ok() || self.line_was_cut()
         });
         seen
+    }
+
+    /// Tells whether the last session was one whose client went in the middle.
+    pub(super) fn line_was_cut(&self) -> bool {
+        self.last_word()
+            .ends_with("event=abort reason=\"protocol error: the connection ended in the middle\"")
+    }
+
+    /// Returns the last line that the server has logged.
+    pub(super) fn last_word(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Looks at what has come of an upload that was cut: nothing, or what was there before.
+    pub(super) fn kept_what_was_there(&self, manner: &Manner, way: Way, case: Case) -> Result<(), String> {
+        let place = self.yard.join("in");
+        let found = match (way, case) {
+            (Way::Get, _) | (_, Case::Tree | Case::Many | Case::WrongPath) => return Ok(()),
+            (Way::Put, Case::Shorter) => {
+                fs::read(place.join("again")).is_ok_and(|old| old == noise(100_000, 5))
+            }
+            (Way::Put, _) => !place.join(manner.file(case)).exists(),
+        };
+        if found { Ok(()) } else { Err("something half-done came of it".to_owned()) }
     }
 
     /// Looks at what has come of it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use filetime::FileTime;
 
 use crate::tally;
 
-/// How long a program may take before it counts as hanging.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a program may take before it counts as hanging: long enough for a machine that does much else.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A directory that everyone may enter, removed with all that is in it.
 pub(crate) struct Scratch(PathBuf);
@@ -152,13 +152,21 @@ pub(crate) struct Entry {
     pub(crate) contents: Option<Vec<u8>>,
 }
 
-/// Returns all that is in a tree by its path below the tree's top, the top itself by the empty path.
+/// Returns all that is in a tree by its path below the tree's top, the top itself by the empty path. What goes meanwhile,
+/// such as a temporary file of a session that is still ending, is not in it.
 pub(crate) fn tree(top: &Path) -> BTreeMap<PathBuf, Entry> {
     let mut found = BTreeMap::new();
     let mut todo = vec![top.to_path_buf()];
     while let Some(path) = todo.pop() {
-        let about = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let contents = about.is_file().then(|| fs::read(&path).unwrap());
+        let seen = fs::symlink_metadata(&path).and_then(|about| {
+            let contents = about.is_file().then(|| fs::read(&path)).transpose()?;
+            Ok((about, contents))
+        });
+        let (about, contents) = match seen {
+            Ok(seen) => seen,
+            Err(error) if error.kind() == ErrorKind::NotFound && path != top => continue,
+            Err(error) => panic!("{path:?}: {error}"),
+        };
         if about.is_dir() {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }

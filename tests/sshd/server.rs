@@ -37,11 +37,6 @@ impl Sshd {
         program().is_some()
     }
 
-    /// Serves one directory to the one who runs the tests.
-    pub(crate) fn serving(root: &Path) -> Self {
-        Self::start(&Setup { root, options: &[], account: None })
-    }
-
     pub(crate) fn start(setup: &Setup<'_>) -> Self {
         let home = Scratch::new();
         for key in ["host", "user"] {
@@ -198,7 +193,7 @@ fn listen(home: &Scratch, port: u16, forced: &str) -> Option<Child> {
     let log = home.path().join("log");
     let mut listener = start(&mut command, Path::new("/dev/null"), &log);
     let mut ended = false;
-    let listens = within(Duration::from_secs(10), || {
+    let listens = within(Duration::from_secs(60), || {
         ended = listener.try_wait().unwrap().is_some();
         ended || greets(port)
     });

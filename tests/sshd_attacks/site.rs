@@ -93,7 +93,7 @@ impl Site {
             let log = scratch.path().join("log");
             let mut listener = start(&mut sshd, Path::new("/dev/null"), &log);
             let mut ended = false;
-            let listens = within(Duration::from_secs(10), || {
+            let listens = within(Duration::from_secs(60), || {
                 ended = listener.try_wait().unwrap().is_some();
                 ended || server::greets(port)
             });
