@@ -119,6 +119,9 @@ fn serve(options: Options) -> Result<Tally, Told> {
         Ok(tally) => audit::record(&Event::Ended(&tally)).map(|()| tally).map_err(|_| Told::Abort),
         Err(abort) => {
             // Recorded or not, the session is over.
+            if let Abort::Refused(refusal) = &abort {
+                let _ = audit::record(&Event::Refused(refusal));
+            }
             let _ = audit::record(&Event::Aborted(&abort));
             if let Some(words) = abort.last_words() {
                 // Said or not, the session is over.

@@ -170,10 +170,11 @@ impl Trail {
         Self { written, inside: None }
     }
 
-    /// Says that the path leads to this place, counted from the root.
+    /// Says that the path leads to this place, counted from the root; `a//./b` is written `a/b`.
     #[must_use]
-    pub fn at(self, inside: Vec<u8>) -> Self {
-        Self { inside: Some(inside), ..self }
+    pub fn at(self, inside: &[u8]) -> Self {
+        let names = inside.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+        Self { inside: Some(names.collect::<Vec<_>>().join(&b'/')), ..self }
     }
 
     /// Goes one name down.
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_trail_knows_both_spellings_of_a_place() {
-        let trail = Trail::from_path(&ClientPath::new("/srv/drop/d")).at(b"d".to_vec());
+        let trail = Trail::from_path(&ClientPath::new("/srv/drop/d")).at(b".//d/");
         let deeper = trail.join(&FileName::new(b"x").unwrap());
         assert_eq!((deeper.as_bytes(), deeper.inside()), (&b"/srv/drop/d/x"[..], Some(&b"d/x"[..])));
         assert_eq!(deeper.parent(), trail);

@@ -145,12 +145,13 @@ fn what_the_client_asks_for_complains_of_or_makes_up_is_a_line_like_any_other() 
 fn an_attempt_to_get_out_is_one_security_event_with_account_address_and_path() {
     let Some(yard) = Yard::confined() else { return };
     yard.link("out", "../outside/d").link("up", "..").file("a", "1");
-    let attempts: [(&str, &[&str], &str); 5] = [
+    let attempts: [(&str, &[&str], &str); 6] = [
         ("-r", &["-f", "out/inner"], r#"path="out/inner""#),
         ("-r", &["-f", "../outside/secret"], r#"path="../outside/secret""#),
         ("-r", &["-t", "up/outside"], r#"path="up/outside""#),
         ("-r", &["-f", "a", "up/\x1b[2J", "a"], r#"path="up/\x1b[2J""#),
         ("-p", &["-t", "out/new"], r#"path="out/new""#),
+        ("-d", &["-t", "up/outside"], r#"path="up/outside""#),
     ];
     for (flag, words, path) in attempts {
         let mut peer = logging(&yard).runs([&[flag], words].concat());

@@ -26,6 +26,8 @@ mod yard;
 
 // -- the scenarios --
 
+/// What the log says: every field true, in every format, and with as many sessions as there are.
+mod audit;
 /// What clients send, byte for byte: those that cannot be run in a test are played here.
 mod clients_replayed;
 /// The request: as an argument vector, as `SSH_ORIGINAL_COMMAND`, after `-c`.

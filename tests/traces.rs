@@ -143,6 +143,7 @@ fn offences(trace: &str) -> BTreeSet<String> {
 
 /// What a shell does first, in a mount namespace of its own; its `$0` is the yard.
 const FAKE_LOG: &str = "mount --bind \"$0/dev\" /dev";
+const FAKE_JOURNAL: &str = "mount --bind \"$0/run\" /run";
 const FAKE_HOME: &str = "mount --bind \"$0/root\" \"$(getent passwd 0 | cut -d: -f6)\"";
 
 /// Runs a session under strace, all that the client says said at once, and returns the trace.
@@ -281,25 +282,32 @@ fn a_log_is_opened_before_the_sandbox_is_on_and_only_written_to_then() {
     let read = trace(&yard, None, &options, &["-r", "-f", "sub/deep"], [0; 99]);
     assert_confined("log to a file", &read);
 
-    // The system's log, which is the yard's here.
-    fs::create_dir(yard.home().join("dev")).unwrap();
-    let socket = UnixDatagram::bind(yard.home().join("dev/log")).unwrap();
-    socket.set_nonblocking(true).unwrap();
+    // The system's log and the journal, which are the yard's here.
     if !can_mount(&yard) {
         return;
     }
-    for (words, says) in
-        [(&["-r", "-t", "sub/deep"][..], upload.as_bytes()), (&["-r", "-f", "sub/deep"], &[0; 99][..])]
-    {
-        let written = trace(&yard, Some(FAKE_LOG), &["--log", "syslog"], words, says);
-        assert_confined("log to the system", &written);
-        let mut lines = 0;
-        let mut line = [0; 4096];
-        while let Ok(length) = socket.recv(&mut line) {
-            assert!(line[..length].starts_with(b"<"), "{}", line[..length].escape_ascii());
-            lines += 1;
+    let daemons = [
+        ("syslog", FAKE_LOG, "dev/log", "<"),
+        ("journal", FAKE_JOURNAL, "run/systemd/journal/socket", "MESSAGE="),
+    ];
+    for (log, fake, socket, begins) in daemons {
+        let socket = yard.home().join(socket);
+        fs::create_dir_all(socket.parent().unwrap()).unwrap();
+        let socket = UnixDatagram::bind(socket).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        for (words, says) in
+            [(&["-r", "-t", "sub/deep"][..], upload.as_bytes()), (&["-r", "-f", "sub/deep"], &[0; 99][..])]
+        {
+            let written = trace(&yard, Some(fake), &["--log", log], words, says);
+            assert_confined(log, &written);
+            let mut lines = 0;
+            let mut line = [0; 4096];
+            while let Ok(length) = socket.recv(&mut line) {
+                assert!(line[..length].starts_with(begins.as_bytes()), "{}", line[..length].escape_ascii());
+                lines += 1;
+            }
+            assert!(lines >= 3, "{lines} lines");
         }
-        assert!(lines >= 3, "{lines} lines");
     }
 }
 
@@ -370,5 +378,16 @@ fn the_eye_on_the_traces_sees_what_another_scp_does() {
         "1 readlinkat(6, \"\", \"a/b\", 128) = 3",
     ] {
         assert!(offences(call).is_empty(), "{call}");
+    }
+}
+
+#[test]
+fn contents_are_looked_at_only_for_a_checksum() {
+    let Some(yard) = yard() else { return };
+    yard.file("large", vec![b'x'; 1 << 20]);
+    for (checksum, spliced) in [("none", true), ("sha256", false)] {
+        let sent = trace(&yard, None, &["--checksum", checksum], &["-f", "large"], [0; 9]);
+        let (_, after) = split(&sent);
+        assert_eq!(calls(after).any(|call| call.name == "splice"), spliced, "{checksum}: {after}");
     }
 }

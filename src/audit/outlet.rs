@@ -99,8 +99,13 @@ impl Outlet {
         parcel.len() <= most
     }
 
-    /// Writes in one call, so that the lines of two sessions are never mixed. Waits only for a log that is required.
+    /// Writes in one call, so that the lines of two sessions are never mixed. Waits only for a log that is required, and not
+    /// a second time for one that has failed.
     pub(super) fn write(&mut self, parcel: &str) -> Result<(), Errno> {
+        self.write_once(parcel).inspect_err(|_| self.patience = Duration::ZERO)
+    }
+
+    fn write_once(&mut self, parcel: &str) -> Result<(), Errno> {
         let whole = if self.torn { format!("\n{parcel}") } else { parcel.to_owned() };
         let end = Instant::now().checked_add(self.patience);
         loop {

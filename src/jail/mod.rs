@@ -166,7 +166,7 @@ impl Jail {
 
     fn trail_of(&self, path: &ClientPath, route: &[u8]) -> Trail {
         let trail = Trail::from_path(path);
-        if self.confines() { trail.at(route.to_vec()) } else { trail }
+        if self.confines() { trail.at(route) } else { trail }
     }
 
     /// Finds where an upload to `path` goes.

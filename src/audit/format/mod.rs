@@ -11,6 +11,7 @@ use super::event::Event;
 use super::facts::Session;
 use super::fields::Field;
 use crate::policy::Format;
+use crate::wire::escape;
 
 /// Bytes of a value that are written: as many as a path may have. A longer one is cut, and says so.
 pub(super) const NAME: usize = 4096;
@@ -40,6 +41,12 @@ impl Message<'_> {
     pub(super) fn write_entry(&self, text: &str, limit: usize) -> String {
         journal::write(self.event.severity(), text, self.fields, limit)
     }
+}
+
+/// Writes bytes so that they can only be read, and that they were cut.
+fn shown(bytes: &[u8], limit: usize) -> String {
+    let (kept, dots) = cut(bytes, limit);
+    escape(kept) + dots
 }
 
 /// Returns what is written of a value, and what is put behind it.

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use crate::audit::facts::{Direction, Session, Transfer};
-use crate::wire::escape;
 
 /// Writes the fourteen fields. They are separated by blanks: in a name a blank is `\x20`, and escapes are as elsewhere,
 /// so that a name can be turned back; those servers write underscores, and lose it.
@@ -47,6 +46,5 @@ pub(super) fn write(
 }
 
 fn one_word(bytes: &[u8], limit: usize) -> String {
-    let (kept, dots) = super::cut(bytes, limit);
-    escape(kept).replace(' ', "\\x20") + dots
+    super::shown(bytes, limit).replace(' ', "\\x20")
 }
