@@ -250,7 +250,7 @@ impl Jail {
     /// Logs once in a session what the file system cannot do, and what is done in its place.
     fn note_lack(&self, lack: impl Fn(&Lacks) -> &Cell<bool>, next_best: &str) {
         if !lack(&self.lacks).replace(true) {
-            log::warn!("event=storage reason=\"{next_best}\"");
+            log::warn!("{next_best}");
         }
     }
 
