@@ -32,6 +32,9 @@ const SYSLOG: usize = 8000;
 /// Bytes of an entry that a socket takes without its buffer being made larger.
 const JOURNAL: usize = 64 * 1024;
 
+/// Whatever the path leads to is not waited for, and does not become our terminal.
+const ASIDE: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+
 /// An open log.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -52,13 +55,8 @@ enum Kind {
 
 impl Outlet {
     pub(super) fn open(destination: &Destination, audit: Audit) -> Result<Self, Errno> {
-        let mut torn = false;
         let (fd, kind) = match destination {
-            Destination::File(path) => {
-                let opened = open_file(path)?;
-                torn = opened.1 == Kind::File && lacks_an_end(path);
-                opened
-            }
+            Destination::File(path) => open_file(path)?,
             Destination::Journal => (connect("/run/systemd/journal/socket")?, Kind::Journal),
             // Not told to be impatient: others write to what stands behind it, too. See `wait`.
             Destination::Stderr => {
@@ -66,6 +64,10 @@ impl Outlet {
                 (own.map_err(|error| errno(&error))?, Kind::Pipe)
             }
             Destination::Syslog => (connect("/dev/log")?, Kind::Syslog),
+        };
+        let torn = match destination {
+            Destination::File(path) => kind == Kind::File && lacks_an_end(path),
+            Destination::Journal | Destination::Stderr | Destination::Syslog => false,
         };
         let patience = if audit == Audit::Require { PATIENCE } else { Duration::ZERO };
         Ok(Self { fd, kind, patience, torn })
@@ -159,9 +161,6 @@ fn lacks_an_end(path: &Path) -> bool {
     let mut last = *b"\n";
     size > 0 && file.read_at(&mut last, size.saturating_sub(1)).is_ok() && last != *b"\n"
 }
-
-/// Whatever the path leads to is not waited for, and does not become our terminal.
-const ASIDE: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 /// Connects to a daemon's socket. Once the sandbox is on there is no second time: a daemon that makes a new socket is lost
 /// to this session.
