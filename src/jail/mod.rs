@@ -93,26 +93,35 @@ impl Jail {
     /// # Errors
     /// The root is not there, is no directory, or may not be entered.
     pub fn open(grant: Grant) -> io::Result<Self> {
-        let Grant { root: path, home, rights, limits, storage, .. } = grant;
+        let Grant { root: path, within, home, rights, limits, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
+        let mut root =
+            openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
         let lookup = match path {
             // For the proof that the kernel's layer holds alone; see tests/confinement.
             Some(_) if cfg!(feature = "without-resolver") => Lookup::Host,
             Some(_) => Lookup::probe(root.as_fd()),
             None => Lookup::Host,
         };
+        let mut spelling = path.as_deref().map_or(&b""[..], |path| path.as_os_str().as_bytes()).to_vec();
+        if let Some(within) = &within {
+            let route = trim_leading_slashes(within.as_os_str().as_bytes());
+            root = lookup.open(root.as_fd(), route, flags).map_err(|errno| match errno {
+                // Outside is nowhere.
+                Errno::EXDEV => Errno::ENOENT,
+                other => other,
+            })?;
+            spelling = [trim_trailing_slashes(&spelling), b"/", route].concat();
+        }
         let identity = Identity::of(&fstat(&root)?);
         // On the host the account may do what it may do.
         let guarded = home.filter(|_| path.is_some() && rights.start_up_files == Leave::Withheld);
         Ok(Self {
             identity,
             home: guarded.and_then(|home| Home::near(identity, &home, lookup)),
-            spelling: path
-                .map(|path| trim_trailing_slashes(path.as_os_str().as_bytes()).to_vec())
-                .unwrap_or_default(),
+            spelling: trim_trailing_slashes(&spelling).to_vec(),
             umask: storage.umask.unwrap_or(ours),
             root,
             lookup,
