@@ -233,6 +233,9 @@ impl fmt::Display for Event<'_> {
             Self::Refused(Refusal { what, why: Cause::Outside(errno) }) => {
                 write!(f, "event=security path={} reason=\"outside the root ({errno:?})\"", quoted(what))
             }
+            Self::Refused(Refusal { what, why: Cause::Hidden }) => {
+                write!(f, "event=refuse path={} reason=\"hidden by a rule\"", quoted(what))
+            }
             Self::Refused(Refusal { what, why }) => {
                 write!(f, "event=refuse path={} reason={}", quoted(what), quoted(why.to_string().as_bytes()))
             }

@@ -14,8 +14,8 @@ use super::temporary;
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
-use crate::policy::{Collision, Sync};
-use crate::refusal::{Refusal, Trail};
+use crate::policy::{Collision, Operation, Sync};
+use crate::refusal::{Cause, Refusal, Trail};
 
 /// A tree on its way in, beside the place where it will be. Dropped before it is committed, it leaves no trace and the old
 /// tree is still there.
@@ -41,11 +41,16 @@ impl<'j> Dir<'j> {
     pub fn stage(&self, name: &FileName) -> Result<(Dir<'j>, Staging<'j>), Refusal> {
         let trail = self.trail(name);
         let refuse = |errno: Errno| Refusal::new(&trail, errno);
-        self.allow_storing(name).map_err(|why| Refusal::new(&trail, why))?;
+        let allowed = self.allow_storing(name).and_then(|()| self.judge(name, Operation::Mkdir));
+        allowed.map_err(|why| Refusal::new(&trail, why))?;
         self.clear_away_once();
         let old_mode = match look_at(&self.fd, name).map_err(refuse)? {
             None => None,
             Some(_) if self.jail.rights.collision != Collision::Replace => return Err(refuse(Errno::EEXIST)),
+            // What is in the old tree may not be anybody's to replace.
+            Some(_) if self.jail.has_rules() => {
+                return Err(Refusal::new(&trail, Cause::Forbidden("replacing a whole directory is")));
+            }
             Some(stat) if kind(&stat) == SFlag::S_IFDIR => {
                 Some(Mode::new(stat.st_mode).only(Mode::PERMISSIONS))
             }
@@ -60,7 +65,7 @@ impl<'j> Dir<'j> {
         let lock = File::from(fd.try_clone().map_err(|error| Refusal::new(&trail, error))?);
         // Where there are no locks nothing is cleared away either.
         let _ = lock.try_lock();
-        let dir = self.staged(fd, &temporary, trail.clone()).map_err(refuse)?;
+        let dir = self.staged(fd, name, &temporary, trail.clone()).map_err(refuse)?;
         let name = name.clone();
         Ok((dir, Staging { jail: self.jail, home, name, temporary, old_mode, trail, _lock: lock }))
     }

@@ -21,7 +21,7 @@ use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Collision, Replacement, Sync};
+use crate::policy::{Collision, Operation, Replacement, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -45,6 +45,16 @@ pub struct Upload<'d> {
     old: Option<Old>,
     size: u64,
     trail: Trail,
+    taken: Taken,
+}
+
+/// What becomes of the file if its name is taken, or is when it is whole.
+#[derive(Debug)]
+enum Taken {
+    /// It takes the place of the old one.
+    Replaced,
+    /// It is refused.
+    Refused(Cause),
 }
 
 /// What a new file takes over from the one that it replaces.
@@ -91,10 +101,23 @@ impl<'j> Dir<'j> {
         }
         self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
-        let plan = match &old {
-            None => Plan::Rename,
-            Some(_) if self.jail.rights.collision != Collision::Replace => return Err(Errno::EEXIST.into()),
-            Some(stat) => self.plan(stat, &home, &name)?,
+        let taken = match self.jail.rights.collision {
+            Collision::Replace => {
+                self.judge(&name, Operation::Overwrite).map_or_else(Taken::Refused, |()| Taken::Replaced)
+            }
+            Collision::Refuse | Collision::Rename => Taken::Refused(Errno::EEXIST.into()),
+        };
+        let plan = match (&old, &taken) {
+            (None, _) => {
+                self.judge(&name, Operation::Create)?;
+                Plan::Rename
+            }
+            (Some(_), Taken::Refused(why)) => {
+                // What may not be made either need not be known to be there.
+                self.judge(&name, Operation::Create)?;
+                return Err(why.clone());
+            }
+            (Some(stat), Taken::Replaced) => self.plan(stat, &home, &name)?,
         };
         let (file, manner) = match plan {
             Plan::InPlace => (open_in_place(&home, &name)?, Manner::InPlace),
@@ -115,7 +138,7 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
-        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone() })
+        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone(), taken })
     }
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
@@ -236,11 +259,12 @@ impl Upload<'_> {
         // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
         close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
-            match self.jail.rights.collision {
-                Collision::Replace => rename(self.home.fd(), temporary, &self.name)?,
-                Collision::Refuse | Collision::Rename => {
-                    rename_to_free(self.home.fd(), temporary, &self.name)?;
-                }
+            match &self.taken {
+                Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
+                Taken::Refused(why) => match rename_to_free(self.home.fd(), temporary, &self.name) {
+                    Err(Errno::EEXIST) => return Err(why.clone()),
+                    renamed => renamed?,
+                },
             }
             self.manner = Manner::Settled;
             if sync == Sync::File {

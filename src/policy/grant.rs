@@ -82,6 +82,19 @@ impl Default for Rights {
     }
 }
 
+impl Rights {
+    /// Returns the key of a rule that would hold nobody without a root.
+    pub fn bound_to_a_root(&self) -> Option<&'static str> {
+        let rules = [
+            ("path", !self.paths.is_empty()),
+            ("dot-files", self.dot_files != DotFiles::Allow),
+            ("names", !self.names.is_empty()),
+            ("drop-box", self.drop_box.is_some()),
+        ];
+        rules.into_iter().find_map(|(key, said)| said.then_some(key))
+    }
+}
+
 /// What becomes of a file whose name is taken.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Collision {
