@@ -92,6 +92,11 @@ impl Cause {
         Self::Errno(errno(error))
     }
 
+    /// Says that the group could not be set.
+    pub fn group(errno: Errno) -> Self {
+        Self::Attribute("group", errno)
+    }
+
     /// Says that the mode could not be set.
     pub fn mode(errno: Errno) -> Self {
         Self::Attribute("mode", errno)

@@ -74,7 +74,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
                 let received = answers.channel.receive(size, upload.as_ref().map(Upload::file))?;
                 // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
                 let stored = upload.map_or(Ok(()), |upload| {
-                    finish(upload, received, size, mode, store.keep, times.as_ref())
+                    finish(upload, received, size, mode, sink.keep, times.as_ref())
                         .inspect(|()| answers.tally.count_copied())
                 });
                 answers.give(Slot::Contents, depth, stored)?;
@@ -133,6 +133,7 @@ impl Answers<'_> {
 struct Sink<'j> {
     store: &'j Store,
     unit: Unit,
+    keep: Keep,
     /// What the request's path leads to. That it leads nowhere is the answer to each record, not to the request:
     /// pscp takes a server that leaves before it has sent anything for a broken one.
     target: Result<Place<'j>, Refusal>,
@@ -168,7 +169,14 @@ impl<'j> Sink<'j> {
                 Err(refusal) => return Err(Abort::Refused(refusal.clone())),
             }
         }
-        Ok(Self { store, unit: jail.unit(), target, levels: Vec::new(), times: None })
+        Ok(Self {
+            store,
+            unit: jail.unit(),
+            keep: jail.keep(store.keep),
+            target,
+            levels: Vec::new(),
+            times: None,
+        })
     }
 
     /// Tells whether the stream may end here.
@@ -222,12 +230,12 @@ impl<'j> Sink<'j> {
             Err(refusal) => Err(refusal),
         };
         Ok(made.map(|(dir, arrival, staging)| {
-            if arrival == Arrival::Found && self.store.keep == Keep::Attributes {
+            if arrival == Arrival::Found && self.keep == Keep::Attributes {
                 dir.open_up();
             }
             audit::record(&Event::Entered(dir.own_trail(), arrival));
             let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
-            let (mode, keep) = match (self.store.keep, old_mode) {
+            let (mode, keep) = match (self.keep, old_mode) {
                 // The tree takes over from a directory whose mode is left alone.
                 (Keep::Contents, Some(old)) => (old, Keep::Attributes),
                 (keep, _) => (mode, keep),

@@ -76,6 +76,8 @@ mod policy;
 mod resources;
 /// What may be done where, as the configuration file says it.
 mod rights;
+/// Modes, times and groups that the administrator insists on.
+mod storage;
 /// Directories and what is in them, both ways.
 mod trees;
 /// `scp -t`: single files.

@@ -8,7 +8,7 @@ use filetime::{FileTime, set_file_handle_times};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
-use nix::unistd::{fsync, geteuid};
+use nix::unistd::{Gid, fchown, fsync, geteuid};
 
 use super::gate::STORING;
 use super::lookup::{kind, look_at};
@@ -17,7 +17,7 @@ use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Leave, Operation, Sync};
+use crate::policy::{Leave, Operation, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -266,7 +266,7 @@ impl<'j> Dir<'j> {
     /// that the client sends for it (the second upload of a tree with read-only directories).
     pub fn open_up(&self) {
         let Ok(stat) = fstat(&self.fd) else { return };
-        if self.passed.get() {
+        if self.passed.get() || self.jail.storage.directory_mode.is_some() {
             return;
         }
         let lacks = stat.st_mode & 0o700 != 0o700;
@@ -292,6 +292,7 @@ impl<'j> Dir<'j> {
             return Ok(());
         }
         let moded = self.finish_mode(arrival, mode, keep);
+        let times = times.filter(|_| self.jail.storage.times == Leave::Given);
         let timed = times.map_or(Ok(()), |times| self.set_times(times));
         let synced = match self.jail.storage.sync {
             Sync::File => fsync(&self.fd).or_else(ignore_unreadable).map_err(Cause::from),
@@ -301,15 +302,23 @@ impl<'j> Dir<'j> {
     }
 
     fn finish_mode(&self, arrival: Arrival, mode: Mode, keep: Keep) -> Result<(), Cause> {
-        let wanted = match (keep, arrival) {
-            (Keep::Contents, Arrival::Found) => return Ok(()),
-            (Keep::Contents, Arrival::Made) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
-            (Keep::Attributes, _) => mode.only(self.jail.kept_bits()),
+        let Storage { directory_mode: forced, group_id, .. } = self.jail.storage;
+        // The administrator's group and mode are for what is made, and nothing is changed that was found.
+        let made = arrival == Arrival::Made;
+        let group = group_id.filter(|_| made).map(Gid::from_raw);
+        let grouped = group.map_or(Ok(()), |group| fchown(&self.fd, None, Some(group)));
+        let wanted = match (forced, keep, arrival) {
+            (Some(_), _, Arrival::Found) | (_, Keep::Contents, Arrival::Found) => return Ok(()),
+            (Some(forced), _, Arrival::Made) => Mode::new(forced),
+            (None, Keep::Contents, Arrival::Made) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+            (None, Keep::Attributes, _) => mode.only(self.jail.kept_bits()),
         };
+        let wanted = if grouped.is_ok() { wanted } else { wanted.for_another_group() };
         // A set-group-id directory hands its group on to what is made in it: fchmod must not undo that.
         let inherited = fstat(&self.fd)?.st_mode & 0o2000;
-        fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()))
-            .map_err(|errno| Cause::mode(opaque_is_denied(errno)))
+        let moded = fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()));
+        let moded = moded.map_err(|errno| Cause::mode(opaque_is_denied(errno)));
+        grouped.map_err(|errno| Cause::group(opaque_is_denied(errno))).and(moded)
     }
 
     fn set_times(&self, times: &Times) -> Result<(), Cause> {

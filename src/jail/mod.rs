@@ -34,6 +34,7 @@ use nix::unistd::syncfs;
 use crate::name::{ClientPath, FileName};
 use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
+use crate::request::Keep;
 use gate::straighten;
 use lookup::{Links, Lookup};
 use protect::Home;
@@ -152,6 +153,11 @@ impl Jail {
     /// Returns what gets its name in one step.
     pub fn unit(&self) -> Unit {
         self.storage.unit
+    }
+
+    /// Returns what `keep` comes to where the client's modes may not count.
+    pub fn keep(&self, keep: Keep) -> Keep {
+        if self.storage.modes == Leave::Withheld { Keep::Contents } else { keep }
     }
 
     /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in

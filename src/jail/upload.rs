@@ -21,7 +21,7 @@ use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Collision, Operation, Replacement, Sync};
+use crate::policy::{Collision, Leave, Operation, Replacement, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -247,7 +247,7 @@ impl Upload<'_> {
         }
         // As OpenSSH: contents without their attributes are better than none, and the client is told.
         let moded = self.set_mode(mode, keep);
-        let timed = match times {
+        let timed = match times.filter(|_| self.jail.storage.times == Leave::Given) {
             Some(times) => set_file_handle_times(&self.file, Some(times.accessed), Some(times.modified))
                 .map_err(|error| Cause::times(errno(&error))),
             None => Ok(()),
@@ -284,27 +284,33 @@ impl Upload<'_> {
     }
 
     fn set_mode(&self, mode: Mode, keep: Keep) -> Result<(), Cause> {
+        let Storage { file_mode: forced, group_id: group, .. } = self.jail.storage;
         // Written into, the old file has kept its group and its bits.
         let old = self.old.filter(|_| !matches!(self.manner, Manner::InPlace));
-        let regrouped = old.is_none_or(|old| self.take_group(old.group));
-        let wanted = match (keep, old, &self.manner) {
-            (Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
-            (Keep::Contents, _, Manner::InPlace) => return Ok(()),
-            (Keep::Contents, Some(old), _) if regrouped => old.mode,
-            // What the old group was allowed is not for the new one.
-            (Keep::Contents, Some(old), _) => old.mode.only(!0o070 | old.mode.bits() << 3),
-            (Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+        let grouped = group.map_or(Ok(()), |group| self.take_group(Gid::from_raw(group)));
+        let regrouped = match (group, old) {
+            (Some(group), Some(old)) => old.group.as_raw() == group,
+            (None, Some(old)) => self.take_group(old.group).is_ok(),
+            (_, None) => true,
         };
-        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)
+        let wanted = match (forced, keep, old, &self.manner) {
+            (Some(forced), ..) => Mode::new(forced),
+            (None, Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
+            (None, Keep::Contents, _, Manner::InPlace) => return grouped,
+            (None, Keep::Contents, Some(old), _) if regrouped => old.mode,
+            (None, Keep::Contents, Some(old), _) => old.mode.for_another_group(),
+            (None, Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+        };
+        let wanted = if grouped.is_ok() { wanted } else { wanted.for_another_group() };
+        let moded = fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode);
+        grouped.and(moded)
     }
-}
 
-impl Upload<'_> {
-    /// Gives the file the old one's group, if it is one of the account's.
-    fn take_group(&self, group: Gid) -> bool {
+    /// Gives the file a group: that of the old one, or the administrator's.
+    fn take_group(&self, group: Gid) -> Result<(), Cause> {
         match fstat(&self.file) {
-            Ok(stat) if stat.st_gid == group.as_raw() => true,
-            _ => fchown(&self.file, None, Some(group)).is_ok(),
+            Ok(stat) if stat.st_gid == group.as_raw() => Ok(()),
+            _ => fchown(&self.file, None, Some(group)).map_err(Cause::group),
         }
     }
 }

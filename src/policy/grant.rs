@@ -146,6 +146,8 @@ pub struct Storage {
     pub directory_mode: Option<u32>,
     /// The name of the group of every file and directory that is made.
     pub group: Option<OsString>,
+    /// The same group's number, once it has been looked up.
+    pub group_id: Option<u32>,
     /// Whether the client's modes count with -p.
     pub modes: Leave,
     /// Whether the client's times count with -p.
