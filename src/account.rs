@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Group, User, getegid, geteuid, getgroups, getuid};
 
 use crate::key::Key;
-use crate::policy::Account;
+use crate::policy::{Account, Denied};
 
 /// The most that sshd writes about an authentication: a line for each of a handful of methods.
 const AUTHENTICATION: u64 = 256 * 1024;
@@ -31,6 +31,13 @@ pub fn look_up(groups_count: bool) -> Account {
         account.groups = names.map(|group| OsString::from(group.name)).collect();
     }
     account
+}
+
+/// Returns the number of a group of the administrator's.
+pub fn group_id(name: &OsStr) -> Result<u32, Denied> {
+    let group = name.to_str().and_then(|name| Group::from_name(name).ok().flatten());
+    let unknown = || Denied::Misconfigured(format!("there is no group {}", name.as_bytes().escape_ascii()));
+    group.map(|group| group.gid.as_raw()).ok_or_else(unknown)
 }
 
 /// Returns where the client is: the first word of SSH_CONNECTION.

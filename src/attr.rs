@@ -26,6 +26,13 @@ impl Mode {
         Self(self.0 & mask)
     }
 
+    /// Returns the mode for a file that did not get the group it was meant for: what that was allowed is not for
+    /// another one, which gets no more than everybody.
+    #[must_use]
+    pub const fn for_another_group(self) -> Self {
+        self.only(!0o070 | self.0 << 3)
+    }
+
     /// Returns the mode with the bits of `more` set as well.
     #[must_use]
     pub const fn with(self, more: u32) -> Self {

@@ -139,7 +139,10 @@ fn converse(
     request: &Request,
     channel: &mut Channel,
 ) -> Result<Tally, Abort> {
-    let grant = policy::decide(terms, account, request, Timestamp::now()).map_err(Abort::Denied)?;
+    let mut grant = policy::decide(terms, account, request, Timestamp::now()).map_err(Abort::Denied)?;
+    if let Some(group) = &grant.storage.group {
+        grant.storage.group_id = Some(account::group_id(group).map_err(Abort::Denied)?);
+    }
     // The kernel's limit on files would hold for a log that is a file as well.
     let log_is_file = matches!(grant.journal.destination, Some(Destination::File(_)));
     let (demand, file_size) = (grant.sandbox, grant.limits.file_size.filter(|_| !log_is_file));

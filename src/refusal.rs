@@ -27,6 +27,10 @@ pub enum Cause {
     EndedEarly,
     /// The system refused.
     Errno(Errno),
+    /// A rule of the administrator's forbids it.
+    Forbidden(&'static str),
+    /// A rule of the administrator's says that it is not there.
+    Hidden,
     /// So many entries of a tree that is to be put in its place as a whole were refused.
     Incomplete(u64),
     /// A newline in a directory's name cannot be sent.
@@ -93,6 +97,11 @@ impl Cause {
         Self::Errno(errno(error))
     }
 
+    /// Says that the group could not be set.
+    pub fn group(errno: Errno) -> Self {
+        Self::Attribute("group", errno)
+    }
+
     /// Says that the mode could not be set.
     pub fn mode(errno: Errno) -> Self {
         Self::Attribute("mode", errno)
@@ -116,13 +125,14 @@ impl fmt::Display for Cause {
             Self::DeceptiveName => f.write_str("control characters in the name are not allowed"),
             Self::EndedEarly => f.write_str("the file became shorter or unreadable while it was sent"),
             Self::Errno(errno) => f.write_str(errno.desc()),
+            Self::Forbidden(what) => write!(f, "{what} not allowed here"),
             Self::Incomplete(refused) => write!(f, "not stored: {refused} entries in it were refused"),
             Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
             Self::NoSpace { size, free } => write!(f, "{} needed, {} free", Size(*size), Size(*free)),
             Self::NotRegular => f.write_str("not a regular file"),
             Self::Orphaned => f.write_str("not stored: its directory was refused"),
             // An outside file and an absent one must look the same from outside (CVE-2023-35887).
-            Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
+            Self::Hidden | Self::Outside(_) => f.write_str(Errno::ENOENT.desc()),
             Self::Protected => f.write_str("start-up and access files of the account are not replaced here"),
             Self::Reserved => f.write_str("this name is reserved for files in transfer"),
             Self::SenderFailed => f.write_str("not stored: the sender could not read it to the end"),

@@ -73,7 +73,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
                 if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
                     continue;
                 }
-                let stored = answers.receive(upload, size, mode, store.keep, times.as_ref())?;
+                let stored = answers.receive(upload, size, mode, sink.keep, times.as_ref())?;
                 answers.give(Slot::Contents, depth, stored)?;
             }
         }
@@ -166,6 +166,7 @@ impl Answers<'_> {
 struct Sink<'j> {
     store: &'j Store,
     unit: Unit,
+    keep: Keep,
     /// What the request's path leads to. That it leads nowhere is the answer to each record, not to the request:
     /// pscp takes a server that leaves before it has sent anything for a broken one.
     target: Result<Place<'j>, Refusal>,
@@ -201,7 +202,14 @@ impl<'j> Sink<'j> {
                 Err(refusal) => return Err(Abort::Refused(refusal.clone())),
             }
         }
-        Ok(Self { store, unit: jail.unit(), target, levels: Vec::new(), times: None })
+        Ok(Self {
+            store,
+            unit: jail.unit(),
+            keep: jail.keep(store.keep),
+            target,
+            levels: Vec::new(),
+            times: None,
+        })
     }
 
     /// Tells whether the stream may end here.
@@ -269,12 +277,12 @@ impl<'j> Sink<'j> {
             Ok(made) => made,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if arrival == Arrival::Found && self.store.keep == Keep::Attributes {
+        if arrival == Arrival::Found && self.keep == Keep::Attributes {
             dir.open_up();
         }
         audit::record(&Event::Entered(dir.own_trail(), arrival))?;
         let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
-        let (mode, keep) = match (self.store.keep, old_mode) {
+        let (mode, keep) = match (self.keep, old_mode) {
             // The tree takes over from a directory whose mode is left alone.
             (Keep::Contents, Some(old)) => (old, Keep::Attributes),
             (keep, _) => (mode, keep),

@@ -55,7 +55,7 @@ struct Source<'a, 'j> {
 /// A directory that is being sent.
 struct Level<'j> {
     dir: Dir<'j>,
-    names: Names,
+    names: Names<'j>,
     identity: Identity,
     held: Held,
 }

@@ -82,6 +82,10 @@ mod pipeline_model;
 mod policy;
 /// Little memory, few descriptors, a clock that goes back, endless nesting.
 mod resources;
+/// What may be done where, as the configuration file says it.
+mod rights;
+/// Modes, times and groups that the administrator insists on.
+mod storage;
 /// Directories and what is in them, both ways.
 mod trees;
 /// `scp -t`: single files.

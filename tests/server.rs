@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::peer::Peer;
 use crate::yard::Yard;
@@ -74,6 +75,20 @@ impl<'y> Server<'y> {
         assert_ne!(self.yard.tested(), Tested::OpenSsh, "OpenSSH has no such option");
         self.options.push(option.as_ref().to_owned());
         self
+    }
+
+    /// Gives the program a configuration file of the administrator's, which nobody but root can write; tells whether one
+    /// could be made.
+    pub fn configured(self, text: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            crate::tally::skipped("no right to make a configuration file that belongs to root");
+            return None;
+        }
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = self.yard.home().join(format!("config-{number}.toml"));
+        fs::write(&path, text).unwrap();
+        Some(self.option("--config").option(path))
     }
 
     /// Sets a variable of the environment.

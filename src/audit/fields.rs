@@ -77,6 +77,10 @@ impl<'a> Fields<'a> {
                 let reason = format!("outside the root ({errno:?})");
                 self.text("path", what).result("refused").reason(&reason)
             }
+            // The client was told that it is not there.
+            Event::Refused(Refusal { what, why: Cause::Hidden }) => {
+                self.text("path", what).result("refused").reason(&"hidden by a rule")
+            }
             Event::Refused(Refusal { what, why }) | Event::Unset(Refusal { what, why }) => {
                 self.text("path", what).result("refused").reason(why)
             }

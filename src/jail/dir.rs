@@ -5,19 +5,19 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use filetime::{FileTime, set_file_handle_times};
-use nix::dir::{Dir as Listing, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
-use nix::unistd::{fsync, geteuid};
+use nix::unistd::{Gid, fchown, fsync, geteuid};
 
+use super::gate::STORING;
 use super::lookup::{kind, look_at};
 use super::protect::Guard;
 use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Leave, Sync};
+use crate::policy::{Leave, Operation, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -29,14 +29,16 @@ const ROUTE: usize = 4096;
 pub struct Dir<'j> {
     pub(super) jail: &'j Jail,
     pub(super) fd: OwnedFd,
-    identity: Identity,
+    pub(super) identity: Identity,
     /// Found out when something is first put in: most directories on the way to a file are only gone through.
     guard: OnceCell<Option<Guard>>,
     /// How it was reached from the root, for links in it that lead elsewhere inside.
-    route: Option<Vec<u8>>,
-    trail: Trail,
+    pub(super) route: Option<Vec<u8>>,
+    pub(super) trail: Trail,
     /// Whether stale temporaries have been looked for.
     cleared: Cell<bool>,
+    /// Whether it is only gone through, and nothing may be done to itself.
+    passed: Cell<bool>,
 }
 
 /// Whether a directory was made or found.
@@ -76,9 +78,6 @@ pub struct Attributes {
     /// Times of the last change and access.
     pub times: Times,
 }
-
-/// The names in a directory, one at a time: a million of them need no more memory than one.
-pub struct Names(OwningIter);
 
 impl Entry<'_> {
     /// Opens special files harmlessly: without waiting for a fifo's other end, without becoming a terminal's owner.
@@ -127,7 +126,7 @@ impl<'j> Dir<'j> {
         trail: Trail,
     ) -> Self {
         let (identity, guard) = (Identity::of(stat), OnceCell::new());
-        Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false) }
+        Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false), passed: Cell::new(false) }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -148,6 +147,7 @@ impl<'j> Dir<'j> {
     /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
     pub fn lack_of(&self, name: &FileName) -> Refusal {
         let errno = match look_at(&self.fd, name) {
+            _ if self.jail.conceals(self.route_to(name).as_deref()) => Errno::ENOENT,
             Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
             _ => Errno::ENOENT,
         };
@@ -167,26 +167,17 @@ impl<'j> Dir<'j> {
         if self.jail.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
-        match self.open_here(name, Entry::FLAGS) {
-            Ok(fd) => Entry::new(self.jail, fd, self.route_to(name), trail),
+        let route = self.route_to(name);
+        let passage = self.jail.passage(route.as_deref())?;
+        passage.admit(match self.open_here(name, Entry::FLAGS) {
+            Ok(fd) => Entry::new(self.jail, fd, route, trail),
             Err(Errno::ELOOP) => {
-                let route = self.route_to(name).ok_or(Errno::ENAMETOOLONG)?;
-                let fd = self.jail.look_up(&route, Entry::FLAGS)?;
-                Entry::new(self.jail, fd, Some(route), trail)
+                let route = route.ok_or(Errno::ENAMETOOLONG)?;
+                self.follow(&route, Entry::FLAGS).and_then(|fd| Entry::new(self.jail, fd, Some(route), trail))
             }
             Err(Errno::ENXIO | Errno::ENODEV) => Err(Cause::NotRegular),
             Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Lists the directory; our own temporaries are not among its names.
-    ///
-    /// # Errors
-    /// It may not be read.
-    pub fn names(&self) -> Result<Names, Refusal> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let listing = openat(&self.fd, ".", flags, stat::Mode::empty()).and_then(Listing::from_fd);
-        listing.map(|listing| Names(listing.into_iter())).map_err(|errno| Refusal::new(&self.trail, errno))
+        })
     }
 
     /// Makes a directory, or goes into the one that is there. A link to one that is inside is followed.
@@ -200,6 +191,9 @@ impl<'j> Dir<'j> {
 
     fn make_name(&self, name: &FileName, trail: Trail) -> Result<(Dir<'j>, Arrival), Cause> {
         self.allow_storing(name)?;
+        if let Err(why) = self.judge(name, Operation::Mkdir) {
+            return self.pass_through(name, trail, why);
+        }
         // For our eyes only until all is in it, and never less: what is sent may be a read-only directory.
         let arrival = match mkdirat(&self.fd, name.as_os_str(), stat::Mode::S_IRWXU) {
             Ok(()) => Arrival::Made,
@@ -219,10 +213,31 @@ impl<'j> Dir<'j> {
         Ok((dir, arrival))
     }
 
-    /// Takes a directory that was just made under a temporary name for one that is called otherwise already.
-    pub(super) fn staged(&self, fd: OwnedFd, temporary: &FileName, trail: Trail) -> Result<Dir<'j>, Errno> {
+    /// Goes into a directory that may neither be made nor changed, for `why`, if something in it may.
+    fn pass_through(&self, name: &FileName, trail: Trail, why: Cause) -> Result<(Dir<'j>, Arrival), Cause> {
+        if !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
+            return Err(why);
+        }
+        let Ok((fd, route)) = self.enter(name) else { return Err(why) };
         let stat = fstat(&fd)?;
-        let dir = Dir::new(self.jail, fd, &stat, self.route_to(temporary), trail);
+        self.jail.refuse_pseudo_file_system(&fd, &stat)?;
+        let dir = Dir::new(self.jail, fd, &stat, route, trail);
+        dir.passed.set(true);
+        Ok((dir, Arrival::Found))
+    }
+
+    /// Takes a directory that was just made under a temporary name for the one that it will be.
+    pub(super) fn staged(
+        &self,
+        fd: OwnedFd,
+        name: &FileName,
+        temporary: &FileName,
+        trail: Trail,
+    ) -> Result<Dir<'j>, Errno> {
+        let stat = fstat(&fd)?;
+        // Rules are about what it will be called; links, which are followed by what it is called now, are not followed then.
+        let route = self.route_to(if self.jail.has_rules() { name } else { temporary });
+        let dir = Dir::new(self.jail, fd, &stat, route, trail);
         dir.cleared.set(true);
         Ok(dir)
     }
@@ -241,8 +256,11 @@ impl<'j> Dir<'j> {
         }
         // Not a directory, or a link: the one lookup from the root knows whether it stays inside.
         let whole = route.ok_or(Errno::ENAMETOOLONG)?;
-        let fd = match self.jail.look_up(&whole, readable) {
-            Err(Cause::Errno(Errno::EACCES)) => self.jail.look_up(&whole, pinned)?,
+        if self.jail.has_rules() {
+            return Err(self.lack_of(name).why);
+        }
+        let fd = match self.follow(&whole, readable) {
+            Err(Cause::Errno(Errno::EACCES)) => self.follow(&whole, pinned)?,
             opened => opened?,
         };
         Ok((fd, Some(whole)))
@@ -252,6 +270,9 @@ impl<'j> Dir<'j> {
     /// that the client sends for it (the second upload of a tree with read-only directories).
     pub fn open_up(&self) {
         let Ok(stat) = fstat(&self.fd) else { return };
+        if self.passed.get() || self.jail.storage.directory_mode.is_some() {
+            return;
+        }
         let lacks = stat.st_mode & 0o700 != 0o700;
         if lacks && stat.st_uid == geteuid().as_raw() {
             let wider = stat::Mode::from_bits_truncate(stat.st_mode | 0o700);
@@ -271,7 +292,11 @@ impl<'j> Dir<'j> {
         keep: Keep,
         times: Option<&Times>,
     ) -> Result<(), Refusal> {
+        if self.passed.get() {
+            return Ok(());
+        }
         let moded = self.finish_mode(arrival, mode, keep);
+        let times = times.filter(|_| self.jail.storage.times == Leave::Given);
         let timed = times.map_or(Ok(()), |times| self.set_times(times));
         let synced = match self.jail.storage.sync {
             Sync::File => fsync(&self.fd).or_else(ignore_unreadable).map_err(Cause::from),
@@ -281,15 +306,23 @@ impl<'j> Dir<'j> {
     }
 
     fn finish_mode(&self, arrival: Arrival, mode: Mode, keep: Keep) -> Result<(), Cause> {
-        let wanted = match (keep, arrival) {
-            (Keep::Contents, Arrival::Found) => return Ok(()),
-            (Keep::Contents, Arrival::Made) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
-            (Keep::Attributes, _) => mode.only(self.jail.kept_bits()),
+        let Storage { directory_mode: forced, group_id, .. } = self.jail.storage;
+        // The administrator's group and mode are for what is made, and nothing is changed that was found.
+        let made = arrival == Arrival::Made;
+        let group = group_id.filter(|_| made).map(Gid::from_raw);
+        let grouped = group.map_or(Ok(()), |group| fchown(&self.fd, None, Some(group)));
+        let wanted = match (forced, keep, arrival) {
+            (Some(_), _, Arrival::Found) | (_, Keep::Contents, Arrival::Found) => return Ok(()),
+            (Some(forced), _, Arrival::Made) => Mode::new(forced),
+            (None, Keep::Contents, Arrival::Made) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+            (None, Keep::Attributes, _) => mode.only(self.jail.kept_bits()),
         };
+        let wanted = if grouped.is_ok() { wanted } else { wanted.for_another_group() };
         // A set-group-id directory hands its group on to what is made in it: fchmod must not undo that.
         let inherited = fstat(&self.fd)?.st_mode & 0o2000;
-        fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()))
-            .map_err(|errno| Cause::mode(opaque_is_denied(errno)))
+        let moded = fchmod(&self.fd, stat::Mode::from_bits_truncate(wanted.with(inherited).bits()));
+        let moded = moded.map_err(|errno| Cause::mode(opaque_is_denied(errno)));
+        grouped.map_err(|errno| Cause::group(opaque_is_denied(errno))).and(moded)
     }
 
     fn set_times(&self, times: &Times) -> Result<(), Cause> {
@@ -310,7 +343,8 @@ impl<'j> Dir<'j> {
         if self.jail.rights.storing == Leave::Withheld {
             return Err(Cause::Unauthorised("uploads are"));
         }
-        if self.jail.confines() && name.could_deceive() {
+        let named = self.jail.rights.control_characters == Leave::Given;
+        if self.jail.confines() && !named && name.could_deceive() {
             return Err(Cause::DeceptiveName);
         }
         if is_temporary(name) {
@@ -329,25 +363,26 @@ impl<'j> Dir<'j> {
         openat(&self.fd, name.as_os_str(), flags | follow | OFlag::O_CLOEXEC, stat::Mode::empty())
     }
 
-    fn route_to(&self, name: &FileName) -> Option<Vec<u8>> {
+    /// Looks up where a link leads, from the root on; nowhere, where rules tell paths apart.
+    fn follow(&self, route: &[u8], flags: OFlag) -> Result<OwnedFd, Cause> {
+        if self.jail.has_rules() {
+            Err(Cause::Outside(Errno::ELOOP))
+        } else {
+            self.jail.look_up(route, flags)
+        }
+    }
+
+    pub(super) fn route_to(&self, name: &FileName) -> Option<Vec<u8>> {
         let route = self.route.as_ref()?;
         let slash: &[u8] = if route.is_empty() || route.ends_with(b"/") { b"" } else { b"/" };
         let longer = [route.as_slice(), slash, name.as_bytes()].concat();
         (longer.len() < ROUTE).then_some(longer)
     }
 
-    /// Finds what the directory is called where it stands.
-    pub(super) fn name_in_parent(&self) -> Option<FileName> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let parent = openat(&self.fd, "..", flags, stat::Mode::empty()).ok()?;
-        let identity = self.identity;
-        let stat = fstat(&parent).ok()?;
-        let parent = Dir::new(self.jail, parent, &stat, None, Trail::default());
-        let mut names = parent.names().ok()?;
-        let is_this = |name: &FileName| {
-            look_at(&parent.fd, name).ok().flatten().is_some_and(|stat| Identity::of(&stat) == identity)
-        };
-        names.find_map(|name| name.ok().filter(is_this))
+    /// Returns what the directory was called when it was found.
+    pub(super) fn name_in_route(&self) -> Option<FileName> {
+        let route = self.route.as_deref()?;
+        route.rsplit(|&byte| byte == b'/').find(|name| !name.is_empty()).and_then(FileName::new)
     }
 }
 
@@ -357,28 +392,11 @@ impl AsFd for Dir<'_> {
     }
 }
 
-impl Iterator for Names {
-    type Item = Result<FileName, Errno>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let entry = match self.0.next()? {
-                Ok(entry) => entry,
-                Err(errno) => return Some(Err(errno)),
-            };
-            // `.` and `..` are no names.
-            match FileName::new(entry.file_name().to_bytes()) {
-                Some(name) if !is_temporary(&name) => return Some(Ok(name)),
-                _ => {}
-            }
-        }
-    }
-}
-
 impl Jail {
-    /// The bits that -p keeps: set-id bits only where no root confines, as OpenSSH.
+    /// The bits that -p keeps: set-id bits only where no root confines, as OpenSSH, or where they are allowed.
     pub(super) fn kept_bits(&self) -> u32 {
-        if self.confines() { Mode::PERMISSIONS } else { 0o7777 }
+        let kept = !self.confines() || self.rights.set_id == Leave::Given;
+        if kept { 0o7777 } else { Mode::PERMISSIONS }
     }
 }
 

@@ -4,10 +4,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::Jail;
+use super::gate::Passage;
 use crate::name::ClientPath;
 use crate::pattern::{Component, Pattern, braces, components, tilde};
 use crate::policy::Leave;
-use crate::refusal::{Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail};
 use crate::words::Word;
 
 /// Bytes of paths that one word may stand for; for more the word is refused, as a shell refuses a list that is too long.
@@ -69,6 +70,9 @@ impl Jail {
     /// Adds the names in the directory at `path` that match, if there is room; a directory that cannot be read has none.
     fn extend_matching(&self, path: Option<&[u8]>, pattern: &Pattern, found: &mut List) -> Option<()> {
         let route = self.route(&ClientPath::new(path.map(|path| join(Some(path), b"")).unwrap_or_default()));
+        if self.passage(Some(&route)).is_err() {
+            return Some(());
+        }
         let Ok(dir) = self.open_directory(&route, Trail::default()) else { return Some(()) };
         let Ok(mut names) = dir.names() else { return Some(()) };
         let mut matching =
@@ -77,7 +81,14 @@ impl Jail {
     }
 
     fn is_there(&self, path: &[u8]) -> bool {
-        self.look_up(&self.route(&ClientPath::new(path)), OFlag::O_PATH).is_ok()
+        let route = self.route(&ClientPath::new(path));
+        let kind = match self.passage(Some(&route)) {
+            Err(Cause::Hidden) => return false,
+            // What leads to something is a directory; a hidden file is none.
+            Ok(Passage::Through(Cause::Hidden)) => OFlag::O_DIRECTORY,
+            Ok(_) | Err(_) => OFlag::empty(),
+        };
+        self.look_up(&route, OFlag::O_PATH | kind).is_ok()
     }
 }
 

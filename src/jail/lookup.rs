@@ -23,6 +23,15 @@ pub(super) enum Lookup {
     Stepwise,
 }
 
+/// Whether links on the way are followed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Links {
+    /// As far as they stay inside.
+    Followed,
+    /// They lead nowhere: `ELOOP`.
+    Refused,
+}
+
 /// A rename on the way makes the kernel give up with EAGAIN; 4 in a row were the most seen under attack.
 const TRIES: usize = 128;
 
@@ -32,19 +41,29 @@ const LINKS: usize = 40;
 impl Lookup {
     /// Finds out once how paths can be looked up below `root`. Later failures are errors, not reasons to change.
     pub(super) fn probe(root: BorrowedFd<'_>) -> Self {
-        match Self::Beneath.open(root, b".", OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        match Self::Beneath.open(root, b".", OFlag::O_PATH | OFlag::O_DIRECTORY, Links::Followed) {
             Ok(_) => Self::Beneath,
             Err(_) => Self::Stepwise,
         }
     }
 
-    /// Opens `path` below `root`, following links that stay inside. An empty path is the root.
-    pub(super) fn open(self, root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+    /// Opens `path` below `root`. An empty path is the root.
+    pub(super) fn open(
+        self,
+        root: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlag,
+        links: Links,
+    ) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlag::O_CLOEXEC;
         let path = if path.is_empty() { b"." } else { path };
         match self {
             Self::Beneath => {
-                let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+                let resolve = ResolveFlag::RESOLVE_BENEATH
+                    | match links {
+                        Links::Followed => ResolveFlag::RESOLVE_NO_MAGICLINKS,
+                        Links::Refused => ResolveFlag::RESOLVE_NO_SYMLINKS,
+                    };
                 let how = OpenHow::new().flags(flags).resolve(resolve);
                 let attempt = || openat2(root, OsStr::from_bytes(path), how);
                 (0..TRIES)
@@ -53,14 +72,14 @@ impl Lookup {
                     .unwrap_or(Err(Errno::EAGAIN))
             }
             Self::Host => openat(root, OsStr::from_bytes(path), flags, Mode::empty()),
-            Self::Stepwise => walk(root, path, flags),
+            Self::Stepwise => walk(root, path, flags, links),
         }
     }
 }
 
 /// Looks a path up without help: `..` goes back to the descriptor it came from and not to where the directory is now,
 /// and a link's target is walked like the rest of the path.
-fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag, followed: Links) -> Result<OwnedFd, Errno> {
     if path.starts_with(b"/") {
         return Err(Errno::EXDEV);
     }
@@ -84,7 +103,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errn
         if kind == SFlag::S_IFLNK {
             links = links.saturating_add(1);
             let target = readlinkat(&found, "")?;
-            if links > LINKS {
+            if links > LINKS || followed == Links::Refused {
                 return Err(Errno::ELOOP);
             }
             if target.as_bytes().starts_with(b"/") {
@@ -206,7 +225,8 @@ mod tests {
             ("file/..", Errno::ENOTDIR),
         ];
         for lookup in [Lookup::Beneath, Lookup::Stepwise] {
-            let open = |path: &str| lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY);
+            let open =
+                |path: &str| lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY, Links::Followed);
             for path in inside {
                 assert!(open(path).is_ok(), "{lookup:?} {path:?}");
             }
@@ -219,6 +239,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn links_that_are_refused_lead_nowhere_wherever_in_the_path_they_are() {
+        let tree = Tree::new("refused");
+        let root = tree.root();
+        for lookup in [Lookup::Beneath, Lookup::Stepwise] {
+            let open = |path: &str| {
+                lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY, Links::Refused).err()
+            };
+            for path in ["", "file", "sub/deep/file", "sub/../file"] {
+                assert_eq!(open(path), None, "{lookup:?} {path:?}");
+            }
+            for path in
+                ["to-sub", "to-sub/", "to-sub/deep/file", "sub/up", "sub/out", "loop", "dangling", "parent/x"]
+            {
+                assert_eq!(open(path), Some(Errno::ELOOP), "{lookup:?} {path:?}");
+            }
+            assert_eq!(open("../secret"), Some(Errno::EXDEV), "{lookup:?}");
+        }
+    }
+
     // covers: security PT-04
     #[test]
     fn magic_links_lead_nowhere_even_when_everything_is_inside() {
@@ -227,7 +267,7 @@ mod tests {
             for path in
                 ["proc/self/root/etc/passwd", "proc/self/cwd", "proc/self/fd/0", "dev/fd/0", "proc/self/exe"]
             {
-                let opened = lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY);
+                let opened = lookup.open(root.as_fd(), path.as_bytes(), OFlag::O_RDONLY, Links::Followed);
                 assert!(
                     matches!(opened, Err(Errno::ELOOP | Errno::EXDEV | Errno::ENOENT)),
                     "{lookup:?} {path} {opened:?}"

@@ -6,15 +6,18 @@
 
 mod dir;
 mod durability;
+mod gate;
 mod glob;
 mod lookup;
+mod names;
 mod protect;
 mod removal;
 mod staging;
 mod temporary;
 mod upload;
 
-pub use dir::{Arrival, Attributes, Contents, Dir, Entry, Names};
+pub use dir::{Arrival, Attributes, Contents, Dir, Entry};
+pub use names::Names;
 pub use staging::Staging;
 pub use upload::Upload;
 
@@ -30,10 +33,12 @@ use nix::sys::stat::{self, FileStat, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::name::{ClientPath, FileName};
-use crate::policy::{Grant, Leave, Limits, Rights, Storage, Sync, Unit};
+use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
+use crate::request::Keep;
 use durability::{Disks, settle_names};
-use lookup::Lookup;
+use gate::straighten;
+use lookup::{Links, Lookup};
 use protect::Home;
 
 /// The root, and what may be done below it.
@@ -44,7 +49,10 @@ pub struct Jail {
     home: Option<Home>,
     /// The root as the administrator wrote it, without slashes at its end: clients may use this spelling too.
     spelling: Vec<u8>,
+    /// The root as seen from the one that the file's rules are about.
+    within: Vec<u8>,
     lookup: Lookup,
+    links: Links,
     rights: Rights,
     limits: Limits,
     storage: Storage,
@@ -105,29 +113,44 @@ impl Jail {
     /// # Errors
     /// The root is not there, is no directory, or may not be entered.
     pub fn open(grant: Grant) -> io::Result<Self> {
-        let Grant { root: path, home, rights, limits, storage, .. } = grant;
+        let Grant { root: path, within, home, rights, limits, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
+        let mut root =
+            openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
         let lookup = match path {
             // For the proof that the kernel's layer holds alone; see tests/confinement.
             Some(_) if cfg!(feature = "without-resolver") => Lookup::Host,
             Some(_) => Lookup::probe(root.as_fd()),
             None => Lookup::Host,
         };
+        let links = match rights {
+            Rights { dot_files: DotFiles::Allow, ref paths, .. } if paths.is_empty() => Links::Followed,
+            _ => Links::Refused,
+        };
+        let mut spelling = path.as_deref().map_or(&b""[..], |path| path.as_os_str().as_bytes()).to_vec();
+        if let Some(within) = &within {
+            let route = trim_leading_slashes(within.as_os_str().as_bytes());
+            root = lookup.open(root.as_fd(), route, flags, links).map_err(|errno| match errno {
+                // Outside is nowhere, and so is what a link leads to that is not followed.
+                Errno::EXDEV | Errno::ELOOP => Errno::ENOENT,
+                other => other,
+            })?;
+            spelling = [trim_trailing_slashes(&spelling), b"/", route].concat();
+        }
         let identity = Identity::of(&fstat(&root)?);
         // On the host the account may do what it may do.
         let guarded = home.filter(|_| path.is_some() && rights.start_up_files == Leave::Withheld);
         Ok(Self {
             identity,
             home: guarded.and_then(|home| Home::near(identity, &home, lookup)),
-            spelling: path
-                .map(|path| trim_trailing_slashes(path.as_os_str().as_bytes()).to_vec())
-                .unwrap_or_default(),
+            spelling: trim_trailing_slashes(&spelling).to_vec(),
             umask: storage.umask.unwrap_or(ours),
+            within: within.map(|within| straighten(within.as_os_str().as_bytes())).unwrap_or_default(),
             root,
             lookup,
+            links,
             rights,
             limits,
             storage,
@@ -144,6 +167,11 @@ impl Jail {
     /// Returns what gets its name in one step.
     pub fn unit(&self) -> Unit {
         self.storage.unit
+    }
+
+    /// Returns what `keep` comes to where the client's modes may not count.
+    pub fn keep(&self, keep: Keep) -> Keep {
+        if self.storage.modes == Leave::Withheld { Keep::Contents } else { keep }
     }
 
     /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in
@@ -178,6 +206,7 @@ impl Jail {
         let trail = self.trail_of(path, &route);
         let refuse = |why: Cause| Refusal::new(&trail, why);
         match self.open_directory(&route, trail.clone()) {
+            Ok(_) if self.conceals(Some(&route)) => {}
             Ok(dir) => return Ok(Place::Directory(dir)),
             // Not there, or not a directory; a link at the end that leads outside is a name like any other.
             Err(Cause::Errno(Errno::ENOENT | Errno::ENOTDIR) | Cause::Outside(_)) => {}
@@ -190,6 +219,9 @@ impl Jail {
         };
         let (parent, last) = (parent.unwrap_or_default(), last.unwrap_or_default());
         let name = FileName::new(last).ok_or_else(|| refuse(Errno::ENOENT.into()))?;
+        if self.conceals(Some(parent)) {
+            return Err(refuse(Cause::Hidden));
+        }
         let dir = self.open_directory(parent, trail.parent()).map_err(refuse)?;
         let spelling = if trimmed.len() < route.len() { Insists::Yes } else { Insists::No };
         Ok(Place::Name { dir, name, spelling })
@@ -213,8 +245,9 @@ impl Jail {
         if ClientPath::new(route.as_slice()).last().is_some_and(|name| temporary::is_temporary(&name)) {
             return Err(Errno::ENOENT.into());
         }
+        let passage = self.passage(Some(&route))?;
         let opened = self.look_up(&route, Entry::FLAGS);
-        Entry::new(self, opened?, Some(route), trail)
+        passage.admit(opened.and_then(|fd| Entry::new(self, fd, Some(route), trail)))
     }
 
     /// Returns the name of the directory that a spelling such as `.` or `x/..` leads to.
@@ -223,6 +256,8 @@ impl Jail {
     pub fn own_name(&self, dir: &Dir<'_>) -> Option<FileName> {
         let name = if self.confines() && dir.identity() == self.identity {
             self.spelling.rsplit(|&byte| byte == b'/').next().and_then(FileName::new)
+        } else if self.has_rules() {
+            dir.name_in_route()
         } else {
             dir.name_in_parent()
         };
@@ -262,7 +297,7 @@ impl Jail {
     }
 
     fn look_up(&self, route: &[u8], flags: OFlag) -> Result<OwnedFd, Cause> {
-        self.lookup.open(self.root.as_fd(), route, flags).map_err(|errno| match errno {
+        self.lookup.open(self.root.as_fd(), route, flags, self.links).map_err(|errno| match errno {
             Errno::EXDEV | Errno::ELOOP if self.confines() => Cause::Outside(errno),
             // A socket, or a fifo or a device that nobody serves.
             Errno::ENXIO | Errno::ENODEV => Cause::NotRegular,
@@ -285,13 +320,14 @@ impl Jail {
             Some(rest @ ([] | [b'/', ..])) if self.spelling.starts_with(b"/") && !self.nests_itself() => rest,
             _ => path,
         };
-        trim_leading_slashes(rest).to_vec()
+        let route = trim_leading_slashes(rest);
+        if self.has_rules() { straighten(route) } else { route.to_vec() }
     }
 
     /// Tells whether the root `/srv/drop` has a directory `srv/drop` in it.
     fn nests_itself(&self) -> bool {
         let route = trim_leading_slashes(&self.spelling);
-        self.lookup.open(self.root.as_fd(), route, OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok()
+        self.lookup.open(self.root.as_fd(), route, OFlag::O_PATH | OFlag::O_DIRECTORY, self.links).is_ok()
     }
 
     /// Refuses what only looks like files: opening or writing there does things to the machine.

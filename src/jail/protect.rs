@@ -8,7 +8,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{self, fstat};
 
 use super::Identity;
-use super::lookup::Lookup;
+use super::lookup::{Links, Lookup};
 use crate::name::FileName;
 
 /// The account's home, which may be reached from the root.
@@ -113,7 +113,7 @@ impl Home {
             if missing.is_some_and(below) {
                 return false;
             }
-            let found = self.lookup.open(self.fd.as_fd(), place.as_bytes(), DIRECTORY);
+            let found = self.lookup.open(self.fd.as_fd(), place.as_bytes(), DIRECTORY, Links::Followed);
             if found.as_ref().is_err_and(|&errno| errno == Errno::ENOENT) {
                 missing = Some(place);
             }

@@ -13,7 +13,7 @@ use super::temporary::{self, NO_LOCKS};
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
-use crate::policy::Collision;
+use crate::policy::{Collision, Operation};
 use crate::refusal::{Cause, Refusal, Trail};
 
 /// A tree on its way in, beside the place where it will be. Dropped before it is committed, it leaves no trace and the old
@@ -41,11 +41,16 @@ impl<'j> Dir<'j> {
     pub fn stage(&self, name: &FileName) -> Result<(Dir<'j>, Staging<'j>), Refusal> {
         let trail = self.trail(name);
         let refuse = |errno: Errno| Refusal::new(&trail, errno);
-        self.allow_storing(name).map_err(|why| Refusal::new(&trail, why))?;
+        let allowed = self.allow_storing(name).and_then(|()| self.judge(name, Operation::Mkdir));
+        allowed.map_err(|why| Refusal::new(&trail, why))?;
         self.clear_away_once();
         let old_mode = match look_at(&self.fd, name).map_err(refuse)? {
             None => None,
             Some(_) if self.jail.rights.collision != Collision::Replace => return Err(refuse(Errno::EEXIST)),
+            // What is in the old tree may not be anybody's to replace.
+            Some(_) if self.jail.has_rules() => {
+                return Err(Refusal::new(&trail, Cause::Forbidden("replacing a whole directory is")));
+            }
             Some(stat) if kind(&stat) == SFlag::S_IFDIR => {
                 Some(Mode::new(stat.st_mode).only(Mode::PERMISSIONS))
             }
@@ -61,7 +66,7 @@ impl<'j> Dir<'j> {
         if let Err(TryLockError::Error(_)) = lock.try_lock() {
             self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
         }
-        let dir = self.staged(fd, &temporary, trail.clone()).map_err(refuse)?;
+        let dir = self.staged(fd, name, &temporary, trail.clone()).map_err(refuse)?;
         let name = name.clone();
         let (jail, device) = (self.jail, self.identity().device);
         Ok((dir, Staging { jail, home, device, name, temporary, old_mode, trail, lock }))

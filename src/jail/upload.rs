@@ -21,7 +21,7 @@ use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Collision, Replacement, Sync};
+use crate::policy::{Collision, Leave, Operation, Replacement, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -45,6 +45,16 @@ pub struct Upload<'d> {
     old: Option<Old>,
     size: u64,
     trail: Trail,
+    taken: Taken,
+}
+
+/// What becomes of the file if its name is taken, or is when it is whole.
+#[derive(Debug)]
+enum Taken {
+    /// It takes the place of the old one.
+    Replaced,
+    /// It is refused.
+    Refused(Cause),
 }
 
 /// What a new file takes over from the one that it replaces.
@@ -91,10 +101,23 @@ impl<'j> Dir<'j> {
         }
         self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
-        let plan = match &old {
-            None => Plan::Rename,
-            Some(_) if self.jail.rights.collision != Collision::Replace => return Err(Errno::EEXIST.into()),
-            Some(stat) => self.plan(stat, &home, &name)?,
+        let taken = match self.jail.rights.collision {
+            Collision::Replace => {
+                self.judge(&name, Operation::Overwrite).map_or_else(Taken::Refused, |()| Taken::Replaced)
+            }
+            Collision::Refuse | Collision::Rename => Taken::Refused(Errno::EEXIST.into()),
+        };
+        let plan = match (&old, &taken) {
+            (None, _) => {
+                self.judge(&name, Operation::Create)?;
+                Plan::Rename
+            }
+            (Some(_), Taken::Refused(why)) => {
+                // What may not be made either need not be known to be there.
+                self.judge(&name, Operation::Create)?;
+                return Err(why.clone());
+            }
+            (Some(stat), Taken::Replaced) => self.plan(stat, &home, &name)?,
         };
         let (file, manner) = match plan {
             Plan::InPlace => (open_in_place(&home, &name)?, Manner::InPlace),
@@ -120,7 +143,7 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
-        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone() })
+        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone(), taken })
     }
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
@@ -236,7 +259,7 @@ impl Upload<'_> {
         }
         // As OpenSSH: contents without their attributes are better than none, and the client is told.
         let moded = self.set_mode(mode, keep);
-        let timed = match times {
+        let timed = match times.filter(|_| self.jail.storage.times == Leave::Given) {
             Some(times) => set_file_handle_times(&self.file, Some(times.accessed), Some(times.modified))
                 .map_err(|error| Cause::times(errno(&error))),
             None => Ok(()),
@@ -252,9 +275,12 @@ impl Upload<'_> {
         // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
         close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
-            match self.jail.rights.collision {
-                Collision::Replace => rename(self.home.fd(), temporary, &self.name)?,
-                Collision::Refuse | Collision::Rename => self.rename_to_free(temporary)?,
+            match &self.taken {
+                Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
+                Taken::Refused(why) => match self.rename_to_free(temporary) {
+                    Err(Errno::EEXIST) => return Err(why.clone()),
+                    renamed => renamed?,
+                },
             }
             self.manner = Manner::Settled;
         }
@@ -290,28 +316,35 @@ impl Upload<'_> {
     }
 
     fn set_mode(&self, mode: Mode, keep: Keep) -> Result<Mode, Cause> {
+        let Storage { file_mode: forced, group_id: group, .. } = self.jail.storage;
         // Written into, the old file has kept its group and its bits.
         let old = self.old.filter(|_| !matches!(self.manner, Manner::InPlace));
-        let regrouped = old.is_none_or(|old| self.take_group(old.group));
-        let wanted = match (keep, old, &self.manner) {
-            (Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
-            (Keep::Contents, _, Manner::InPlace) => return Ok(self.old.map_or(mode, |old| old.mode)),
-            (Keep::Contents, Some(old), _) if regrouped => old.mode,
-            // What the old group was allowed is not for the new one.
-            (Keep::Contents, Some(old), _) => old.mode.only(!0o070 | old.mode.bits() << 3),
-            (Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+        let grouped = group.map_or(Ok(()), |group| self.take_group(Gid::from_raw(group)));
+        let regrouped = match (group, old) {
+            (Some(group), Some(old)) => old.group.as_raw() == group,
+            (None, Some(old)) => self.take_group(old.group).is_ok(),
+            (_, None) => true,
         };
-        fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode)?;
-        Ok(wanted)
+        let wanted = match (forced, keep, old, &self.manner) {
+            (Some(forced), ..) => Mode::new(forced),
+            (None, Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
+            (None, Keep::Contents, _, Manner::InPlace) => {
+                return grouped.map(|()| self.old.map_or(mode, |old| old.mode));
+            }
+            (None, Keep::Contents, Some(old), _) if regrouped => old.mode,
+            (None, Keep::Contents, Some(old), _) => old.mode.for_another_group(),
+            (None, Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+        };
+        let wanted = if grouped.is_ok() { wanted } else { wanted.for_another_group() };
+        let moded = fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode);
+        grouped.and(moded).map(|()| wanted)
     }
-}
 
-impl Upload<'_> {
-    /// Gives the file the old one's group, if it is one of the account's.
-    fn take_group(&self, group: Gid) -> bool {
+    /// Gives the file a group: that of the old one, or the administrator's.
+    fn take_group(&self, group: Gid) -> Result<(), Cause> {
         match fstat(&self.file) {
-            Ok(stat) if stat.st_gid == group.as_raw() => true,
-            _ => fchown(&self.file, None, Some(group)).is_ok(),
+            Ok(stat) if stat.st_gid == group.as_raw() => Ok(()),
+            _ => fchown(&self.file, None, Some(group)).map_err(Cause::group),
         }
     }
 }

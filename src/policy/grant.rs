@@ -85,6 +85,19 @@ impl Default for Rights {
     }
 }
 
+impl Rights {
+    /// Returns the key of a rule that would hold nobody without a root.
+    pub fn bound_to_a_root(&self) -> Option<&'static str> {
+        let rules = [
+            ("path", !self.paths.is_empty()),
+            ("dot-files", self.dot_files != DotFiles::Allow),
+            ("names", !self.names.is_empty()),
+            ("drop-box", self.drop_box.is_some()),
+        ];
+        rules.into_iter().find_map(|(key, said)| said.then_some(key))
+    }
+}
+
 /// What becomes of a file whose name is taken.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Collision {
@@ -136,6 +149,8 @@ pub struct Storage {
     pub directory_mode: Option<u32>,
     /// The name of the group of every file and directory that is made.
     pub group: Option<OsString>,
+    /// The same group's number, once it has been looked up.
+    pub group_id: Option<u32>,
     /// Whether the client's modes count with -p.
     pub modes: Leave,
     /// Whether the client's times count with -p.

@@ -211,6 +211,9 @@ pub fn decide(terms: Terms, account: &Account, request: &Request, now: Timestamp
         // A source stores nothing, whatever else the account may do.
         grant.rights.storing = Leave::Withheld;
     }
+    if let Some(key) = root.is_none().then(|| grant.rights.bound_to_a_root()).flatten() {
+        return Err(Denied::Misconfigured(format!("{key} has no meaning without a root")));
+    }
     grant.root = root.map(|Root(root)| token::place(&root, account)).transpose()?;
     grant.within = within.map(|Root(root)| token::place(&root, account)).transpose()?;
     grant.home = account.home.as_ref().map(Into::into);

@@ -95,8 +95,16 @@ impl PathRules {
 
     /// Tells whether something below `path` might be allowed though `path` itself is not: it can be walked through.
     pub fn leads_on(&self, path: &[u8], operation: Operation) -> bool {
-        let mut rules = self.0.iter();
-        rules.any(|rule| rule.allow.0.contains(&operation) && rule.pattern.reaches_below(path))
+        for rule in &self.0 {
+            if rule.allow.0.contains(&operation) && rule.pattern.reaches_below(path) {
+                return true;
+            }
+            if rule.pattern.covers(path) && (rule.hide || rule.deny.0.contains(&operation)) {
+                // So is all that is below.
+                return false;
+            }
+        }
+        false
     }
 }
 
@@ -307,6 +315,7 @@ mod tests {
         }
         assert!(rules.leads_on(b"in", Download) && rules.leads_on(b"", Create));
         assert!(!rules.leads_on(b"x", Download));
+        assert!(rules.leads_on(b"in", Create) && !rules.leads_on(b"secret", Create));
     }
 
     #[test]

@@ -210,6 +210,7 @@ impl Section {
             file_mode: octal(self.file_mode),
             directory_mode: octal(self.directory_mode),
             group: self.force_group.clone().map(OsString::from),
+            group_id: None,
             modes: Leave::unless(yes(self.ignore_modes)),
             times: Leave::unless(yes(self.ignore_times)),
             replacement: self.atomic.unwrap_or_default(),
