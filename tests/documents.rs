@@ -1,9 +1,13 @@
 //! What the manual promises: every option has its paragraph, and the examples do what they say.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use scp_server::config;
+use scp_server::policy::KEYS;
 
 use crate::yard::Yard;
 
@@ -90,4 +94,41 @@ fn every_configuration_line_in_a_document_is_one_that_the_program_takes() {
         }
     }
     assert!(lines >= 5, "{lines}");
+}
+
+/// The keys of the configuration file as they are written there: what the program knows.
+fn keys() -> BTreeSet<String> {
+    let known = KEYS.iter().map(|key| key.replace('_', "-"));
+    // Of the outermost level, and of a `path` rule.
+    known.chain(["include", "pattern", "allow", "deny", "hide"].map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_manual_of_the_file_names_every_key_that_the_program_knows_and_no_other() {
+    let manual = document("man/scp-server.toml.5");
+    let named: Vec<String> =
+        manual.lines().filter_map(|line| line.strip_prefix(".It Cm ")).map(str::to_owned).collect();
+    let once: BTreeSet<String> = named.iter().cloned().collect();
+    assert_eq!(named.len(), once.len(), "a key has two paragraphs");
+    assert_eq!(once, keys());
+    // The outermost level has no other keys than these.
+    let unknown = config::read("f", "key = 1").unwrap_err();
+    assert!(unknown.why.ends_with("expected one of `include`, `match`, `default`"), "{unknown}");
+    let unknown = config::read("f", "[default]\npath = [{ x = 1 }]").unwrap_err();
+    assert!(unknown.why.ends_with("expected one of `pattern`, `allow`, `deny`, `hide`"), "{unknown}");
+}
+
+#[test]
+fn the_example_of_the_file_is_one_that_the_program_takes_and_has_every_key() {
+    let example = document("packaging/scp-server.toml");
+    let text = config::read("scp-server.toml", &example).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!(text.matches.len() >= 5 && text.default.is_some());
+    let used: BTreeSet<String> = example
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()))
+        // What is named in a table's heading.
+        .chain(example.contains("\n[[match.path]]\n").then(|| "path".to_owned()))
+        .collect();
+    assert_eq!(used, keys());
 }
