@@ -12,9 +12,6 @@ use crate::refusal::{Cause, Refusal, Tally};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
 
-/// Directories that may be open inside each other; a deeper one is refused, and the transfer goes on.
-const DEPTH: usize = 256;
-
 /// Stores what the client sends, until it ends the stream or the outermost directory.
 ///
 /// # Errors
@@ -134,6 +131,8 @@ struct Sink<'j> {
     store: &'j Store,
     unit: Unit,
     keep: Keep,
+    /// Directories that may be open inside each other.
+    deepest: u64,
     /// What the request's path leads to. That it leads nowhere is the answer to each record, not to the request:
     /// pscp takes a server that leaves before it has sent anything for a broken one.
     target: Result<Place<'j>, Refusal>,
@@ -173,6 +172,7 @@ impl<'j> Sink<'j> {
             store,
             unit: jail.unit(),
             keep: jail.keep(store.keep),
+            deepest: jail.depth(),
             target,
             levels: Vec::new(),
             times: None,
@@ -182,6 +182,10 @@ impl<'j> Sink<'j> {
     /// Tells whether the stream may end here.
     fn is_at_rest(&self) -> bool {
         self.levels.is_empty() && self.times.is_none()
+    }
+
+    fn is_deep(&self) -> bool {
+        u64::try_from(self.levels.len()).is_ok_and(|depth| depth >= self.deepest)
     }
 
     fn refuse_pending_times(&self) -> Result<(), Abort> {
@@ -220,8 +224,8 @@ impl<'j> Sink<'j> {
         }
         let times = self.times.take();
         let made = match self.place(Some(name))? {
-            Ok((dir, name, _)) if self.levels.len() >= DEPTH => {
-                Err(Refusal::new(&dir.trail(&name), Cause::TooDeep))
+            Ok((dir, name, _)) if self.is_deep() => {
+                Err(Refusal::new(&dir.trail(&name), Cause::TooDeep(self.deepest)))
             }
             Ok((dir, name, _)) if self.levels.is_empty() && self.unit == Unit::Tree => dir
                 .stage(&name)

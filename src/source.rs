@@ -12,9 +12,6 @@ use crate::wire::{Complaint, Record, Reply};
 
 use nix::errno::Errno;
 
-/// Directories that may be open inside each other; a deeper one is skipped with a complaint.
-const DEPTH: usize = 256;
-
 /// Complaints that are kept in words until a directory's end; further ones are counted.
 const HELD: usize = 64;
 
@@ -134,8 +131,9 @@ impl<'j> Source<'_, 'j> {
             self.hold(refusal(Errno::ELOOP.into()));
             return Ok(());
         }
-        if self.levels.len() >= DEPTH {
-            self.hold(refusal(Cause::TooDeep));
+        let deepest = self.jail.depth();
+        if u64::try_from(self.levels.len()).is_ok_and(|depth| depth >= deepest) {
+            self.hold(refusal(Cause::TooDeep(deepest)));
             return Ok(());
         }
         let names = match dir.names() {
@@ -164,10 +162,15 @@ impl<'j> Source<'_, 'j> {
 
     fn send_file(&mut self, name: &FileName, contents: &Contents, trail: &Trail) -> Result<(), Abort> {
         let Contents { file, size, attributes } = contents;
+        if let Err(why) = self.jail.allow_one_more(*size) {
+            self.hold(Refusal::new(trail, why));
+            return Ok(());
+        }
         let record = Record::File { mode: attributes.mode, size: *size, name: Some(name.clone()) };
         if self.announce(&record, attributes.times)? == Wanted::No {
             return Ok(());
         }
+        self.jail.count_one_more(*size);
         match self.channel.send(*size, file, |why| Refusal::new(trail, why))? {
             Ok(()) => {
                 audit::record(&Event::Sent { what: trail, bytes: *size });

@@ -54,6 +54,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// How much a session may store and send.
+mod limits;
 /// The administrator's log: one line per event that nobody can forge, and no transfer that waits for it.
 mod log;
 /// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.

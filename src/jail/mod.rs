@@ -7,6 +7,7 @@
 mod dir;
 mod gate;
 mod glob;
+mod limits;
 mod lookup;
 mod names;
 mod protect;
@@ -36,6 +37,7 @@ use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit}
 use crate::refusal::{Cause, Refusal, Trail};
 use crate::request::Keep;
 use gate::straighten;
+use limits::Used;
 use lookup::{Links, Lookup};
 use protect::Home;
 
@@ -53,6 +55,7 @@ pub struct Jail {
     links: Links,
     rights: Rights,
     limits: Limits,
+    used: Used,
     storage: Storage,
     umask: u32,
 }
@@ -141,6 +144,7 @@ impl Jail {
             links,
             rights,
             limits,
+            used: Used::default(),
             storage,
         })
     }

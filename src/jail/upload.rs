@@ -9,7 +9,6 @@ use filetime::set_file_handle_times;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
-use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
     AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, fsync, ftruncate, geteuid, linkat,
     unlinkat,
@@ -24,9 +23,6 @@ use crate::name::FileName;
 use crate::policy::{Collision, Leave, Operation, Replacement, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
-
-/// Bytes from which on it is worth asking whether there is room for them: for less, the answer costs as much as trying.
-const LARGE: u64 = 1024 * 1024;
 
 /// Links that an unconfined upload follows to the file that it replaces, as the kernel's own limit.
 const LINKS: usize = 40;
@@ -99,6 +95,7 @@ impl<'j> Dir<'j> {
         if let Some(limit) = self.jail.limits.file_size.filter(|&limit| size > limit) {
             return Err(Cause::TooLarge { size, limit });
         }
+        self.jail.allow_one_more(size)?;
         self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
         let taken = match self.jail.rights.collision {
@@ -122,9 +119,7 @@ impl<'j> Dir<'j> {
         let (file, manner) = match plan {
             Plan::InPlace => (open_in_place(&home, &name)?, Manner::InPlace),
             Plan::Rename | Plan::RenameIfPossible => {
-                if size >= LARGE {
-                    check_space(home.fd(), size)?;
-                }
+                self.jail.check_space(home.fd(), size)?;
                 match temporary::create(home.fd()) {
                     Ok(Temporary { file, name }) => (file, Manner::Renamed(name)),
                     Err(Errno::EACCES | Errno::EPERM) if matches!(plan, Plan::RenameIfPossible) => {
@@ -272,6 +267,7 @@ impl Upload<'_> {
                 fsync(openat(self.home.fd(), ".", flags, stat::Mode::empty())?)?;
             }
         }
+        self.jail.count_one_more(self.size);
         moded.and(timed)
     }
 
@@ -313,13 +309,6 @@ impl Upload<'_> {
             _ => fchown(&self.file, None, Some(group)).map_err(Cause::group),
         }
     }
-}
-
-/// Refuses what there is certainly no room for.
-fn check_space(dir: &OwnedFd, size: u64) -> Result<(), Cause> {
-    let Ok(space) = fstatvfs(dir) else { return Ok(()) };
-    let free = space.blocks_available().saturating_mul(space.fragment_size());
-    if size > free { Err(Cause::NoSpace { size, free }) } else { Ok(()) }
 }
 
 impl Drop for Upload<'_> {
