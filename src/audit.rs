@@ -14,6 +14,7 @@ use syslog::{BasicLogger, Facility, Formatter3164, LoggerBackend};
 
 use crate::abort::Abort;
 use crate::jail::Arrival;
+use crate::name::FileName;
 use crate::policy::Destination;
 use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::Chatter;
@@ -47,6 +48,13 @@ pub enum Event<'a> {
     Entered(&'a Trail, Arrival),
     /// An entry was refused.
     Refused(&'a Refusal),
+    /// The name was taken, and it got another.
+    Renamed {
+        /// What the client wanted it to be.
+        what: &'a Trail,
+        /// What it is called.
+        name: &'a FileName,
+    },
     /// The request was refused before a session began.
     Rejected(&'a dyn fmt::Display),
     /// A file was sent, whole.
@@ -238,6 +246,9 @@ impl fmt::Display for Event<'_> {
             }
             Self::Refused(Refusal { what, why }) => {
                 write!(f, "event=refuse path={} reason={}", quoted(what), quoted(why.to_string().as_bytes()))
+            }
+            Self::Renamed { what, name } => {
+                write!(f, "event=rename path={} name={}", quoted(what.as_bytes()), quoted(name.as_bytes()))
             }
             Self::Rejected(why) => write!(f, "event=reject reason={}", quoted(why.to_string().as_bytes())),
             Self::Unset(Refusal { what, why }) => {

@@ -8,7 +8,7 @@ use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Insists, Jail, Place, Staging, Upload};
 use crate::name::{ClientPath, FileName};
 use crate::policy::{Manners, Metadata, Unit};
-use crate::refusal::{Cause, Refusal, Tally};
+use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
 
@@ -160,7 +160,7 @@ enum Level<'j> {
 impl<'j> Sink<'j> {
     fn open(store: &'j Store, jail: &'j Jail) -> Result<Self, Abort> {
         let path = only_target(store, jail)?;
-        let target = jail.find(&path);
+        let target = jail.find(&path, store.kind);
         if store.kind == TargetKind::Directory {
             match &target {
                 Ok(Place::Directory(_)) => {}
@@ -238,6 +238,7 @@ impl<'j> Sink<'j> {
                 dir.open_up();
             }
             audit::record(&Event::Entered(dir.own_trail(), arrival));
+            tell_new_name(dir.own_trail(), dir.renamed());
             let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
             let (mode, keep) = match (self.keep, old_mode) {
                 // The tree takes over from a directory whose mode is left alone.
@@ -257,7 +258,7 @@ impl<'j> Sink<'j> {
             Level::Open { dir, staging: Some(staged), .. } => {
                 let (staging, before) = *staged;
                 match refused.saturating_sub(before) {
-                    0 => staging.commit(),
+                    0 => staging.commit().map(|name| tell_new_name(dir.own_trail(), name.as_ref())),
                     some => Err(Refusal::new(dir.own_trail(), Cause::Incomplete(some))),
                 }
             }
@@ -299,9 +300,17 @@ fn finish(
     let trail = upload.trail().clone();
     let replaced = upload.replaces();
     received.map_err(|why| Refusal::new(&trail, why))?;
-    upload.commit(mode, keep, times)?;
+    let name = upload.commit(mode, keep, times)?;
     audit::record(&Event::Stored { what: &trail, bytes: size, replaced });
+    tell_new_name(&trail, name.as_ref());
     Ok(())
+}
+
+/// Says in the log, and only there, what something in a box is called.
+fn tell_new_name(what: &Trail, name: Option<&FileName>) {
+    if let Some(name) = name {
+        audit::record(&Event::Renamed { what, name });
+    }
 }
 
 /// Refuses what comes into a directory that was refused.

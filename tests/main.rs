@@ -42,6 +42,8 @@ mod disorder;
 mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// A box that can only be put into, and tells nothing.
+mod drop_box;
 /// What a session inherits: variables, streams, signals, and a root that may not be there.
 mod environment;
 /// The root: what leads out of it, and special files in it.

@@ -5,6 +5,7 @@
 //! files that way, modes and times and directories have to be handled so too).
 
 mod dir;
+mod drop_box;
 mod gate;
 mod glob;
 mod limits;
@@ -35,7 +36,7 @@ use nix::unistd::syncfs;
 use crate::name::{ClientPath, FileName};
 use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
-use crate::request::Keep;
+use crate::request::{Keep, TargetKind};
 use gate::straighten;
 use limits::Used;
 use lookup::{Links, Lookup};
@@ -177,11 +178,14 @@ impl Jail {
         Ok(openat(AT_FDCWD, "/", flags, stat::Mode::empty())?)
     }
 
-    /// Finds where an upload to `path` goes.
+    /// Finds where an upload to `path` goes. `kind` counts only where everything is put into a box.
     ///
     /// # Errors
     /// The directory that it would be in is not there, or is outside.
-    pub fn find(&self, path: &ClientPath) -> Result<Place<'_>, Refusal> {
+    pub fn find(&self, path: &ClientPath, kind: TargetKind) -> Result<Place<'_>, Refusal> {
+        if let Some(drop_box) = &self.rights.drop_box {
+            return self.find_in_box(drop_box, path, kind);
+        }
         let trail = Trail::from_path(path);
         let refuse = |why: Cause| Refusal::new(&trail, why);
         let route = self.route(path);

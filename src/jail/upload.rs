@@ -16,6 +16,7 @@ use nix::unistd::{
 
 use super::Jail;
 use super::dir::Dir;
+use super::drop_box::names_like;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, Temporary};
 use crate::attr::{Mode, Times};
@@ -42,15 +43,19 @@ pub struct Upload<'d> {
     size: u64,
     trail: Trail,
     taken: Taken,
+    /// What it is called, if its own name was taken.
+    renamed: Option<FileName>,
 }
 
 /// What becomes of the file if its name is taken, or is when it is whole.
 #[derive(Debug)]
 enum Taken {
-    /// It takes the place of the old one.
-    Replaced,
     /// It is refused.
     Refused(Cause),
+    /// It gets another name.
+    Renamed,
+    /// It takes the place of the old one.
+    Replaced,
 }
 
 /// What a new file takes over from the one that it replaces.
@@ -102,10 +107,13 @@ impl<'j> Dir<'j> {
             Collision::Replace => {
                 self.judge(&name, Operation::Overwrite).map_or_else(Taken::Refused, |()| Taken::Replaced)
             }
-            Collision::Refuse | Collision::Rename => Taken::Refused(Errno::EEXIST.into()),
+            Collision::Refuse => Taken::Refused(Errno::EEXIST.into()),
+            Collision::Rename => Taken::Renamed,
         };
+        // What is there has nothing to do with what comes.
+        let old = old.filter(|_| !matches!(taken, Taken::Renamed));
         let plan = match (&old, &taken) {
-            (None, _) => {
+            (None, _) | (_, Taken::Renamed) => {
                 self.judge(&name, Operation::Create)?;
                 Plan::Rename
             }
@@ -133,7 +141,18 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
-        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone(), taken })
+        Ok(Upload {
+            jail: self.jail,
+            home,
+            name,
+            file,
+            manner,
+            old,
+            size,
+            trail: trail.clone(),
+            taken,
+            renamed: None,
+        })
     }
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
@@ -228,12 +247,18 @@ impl Upload<'_> {
         self.old.is_some()
     }
 
-    /// Gives the file its mode, its times and its name.
+    /// Gives the file its mode, its times and its name, and returns the name if it is another than was wanted.
     ///
     /// # Errors
     /// It has not got its name, and the old file is still there; or it has, but not its mode and times.
-    pub fn commit(mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<(), Refusal> {
-        self.publish(mode, keep, times).map_err(|why| Refusal::new(&self.trail, why))
+    pub fn commit(
+        mut self,
+        mode: Mode,
+        keep: Keep,
+        times: Option<&Times>,
+    ) -> Result<Option<FileName>, Refusal> {
+        let published = self.publish(mode, keep, times).map_err(|why| Refusal::new(&self.trail, why));
+        published.map(|()| self.renamed.take())
     }
 
     fn publish(&mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<(), Cause> {
@@ -256,6 +281,11 @@ impl Upload<'_> {
         if let Manner::Renamed(temporary) = &self.manner {
             match &self.taken {
                 Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
+                Taken::Renamed => {
+                    let renamed = |name: &FileName| rename_to_free(self.home.fd(), temporary, name);
+                    let free = first_free(&self.name, renamed)?;
+                    self.renamed = (free != self.name).then_some(free);
+                }
                 Taken::Refused(why) => match rename_to_free(self.home.fd(), temporary, &self.name) {
                     Err(Errno::EEXIST) => return Err(why.clone()),
                     renamed => renamed?,
@@ -328,6 +358,20 @@ fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
         SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
         _ => Err(Cause::NotRegular),
     }
+}
+
+/// Tries a name, and those that stand for it, until one is free; returns it.
+pub(super) fn first_free(
+    name: &FileName,
+    mut rename: impl FnMut(&FileName) -> Result<(), Errno>,
+) -> Result<FileName, Errno> {
+    for name in names_like(name) {
+        match rename(&name) {
+            Err(Errno::EEXIST) => {}
+            renamed => return renamed.map(|()| name),
+        }
+    }
+    Err(Errno::EEXIST)
 }
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
