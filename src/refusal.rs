@@ -41,6 +41,8 @@ pub enum Cause {
         size: u64,
         /// Bytes that are free for this account.
         free: u64,
+        /// Bytes that are to stay free beside these.
+        kept: u64,
     },
     /// A fifo, a socket, a device; or a directory where a file was asked for.
     NotRegular,
@@ -54,8 +56,17 @@ pub enum Cause {
     Reserved,
     /// The sender said that it could not read the file to its end.
     SenderFailed,
-    /// Deeper than directories may be nested.
-    TooDeep,
+    /// The session may not move so much.
+    SessionFull {
+        /// Bytes that it would be.
+        size: u64,
+        /// Bytes that are left of the session's.
+        left: u64,
+        /// Bytes that a session may move.
+        limit: u64,
+    },
+    /// Deeper than directories may be nested: so many in each other.
+    TooDeep(u64),
     /// The claimed size is over the limit.
     TooLarge {
         /// Bytes that the client wants to send.
@@ -63,6 +74,8 @@ pub enum Cause {
         /// Bytes that are allowed.
         limit: u64,
     },
+    /// The session has moved so many files, and no more are allowed.
+    TooMany(u64),
     /// The rights of this session do not include it.
     Unauthorised(&'static str),
 }
@@ -128,7 +141,12 @@ impl fmt::Display for Cause {
             Self::Forbidden(what) => write!(f, "{what} not allowed here"),
             Self::Incomplete(refused) => write!(f, "not stored: {refused} entries in it were refused"),
             Self::Newline => f.write_str("a directory with a newline in its name cannot be sent"),
-            Self::NoSpace { size, free } => write!(f, "{} needed, {} free", Size(*size), Size(*free)),
+            Self::NoSpace { size, free, kept: 0 } => {
+                write!(f, "{} needed, {} free", Size(*size), Size(*free))
+            }
+            Self::NoSpace { size, free, kept } => {
+                write!(f, "{} needed, {} free beside {} to be left", Size(*size), Size(*free), Size(*kept))
+            }
             Self::NotRegular => f.write_str("not a regular file"),
             Self::Orphaned => f.write_str("not stored: its directory was refused"),
             // An outside file and an absent one must look the same from outside (CVE-2023-35887).
@@ -136,7 +154,13 @@ impl fmt::Display for Cause {
             Self::Protected => f.write_str("start-up and access files of the account are not replaced here"),
             Self::Reserved => f.write_str("this name is reserved for files in transfer"),
             Self::SenderFailed => f.write_str("not stored: the sender could not read it to the end"),
-            Self::TooDeep => f.write_str("directories are nested too deeply"),
+            Self::SessionFull { size, left, limit } => {
+                write!(f, "{} of {} left in this session, {} needed", Size(*left), Size(*limit), Size(*size))
+            }
+            Self::TooDeep(most) => {
+                write!(f, "directories are nested too deeply: no more than {most} in each other are allowed")
+            }
+            Self::TooMany(most) => write!(f, "no more than {most} files are allowed in a session"),
             Self::TooLarge { size, limit } => {
                 write!(f, "{} is over the limit of {} for a file", Size(*size), Size(*limit))
             }
@@ -192,6 +216,13 @@ impl Trail {
     pub fn join(&self, name: &FileName) -> Self {
         let inside = self.inside.as_deref().map(|inside| joined(inside, name));
         Self { written: joined(&self.written, name), inside }
+    }
+
+    /// Says that it has got another name than the client wrote.
+    #[must_use]
+    pub fn called(&self, name: &FileName) -> Self {
+        let inside = self.inside.as_deref().map(|inside| joined(&parent(inside), name));
+        Self { written: self.written.clone(), inside }
     }
 
     /// Goes one name up, for words about the directory that something would be in.

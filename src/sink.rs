@@ -14,9 +14,6 @@ use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
 
-/// Directories that may be open inside each other; a deeper one is refused, and the transfer goes on.
-const DEPTH: usize = 256;
-
 /// Stores what the client sends, until it ends the stream or the outermost directory.
 ///
 /// # Errors
@@ -56,7 +53,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
             }
             Record::End => {
                 sink.refuse_pending_times()?;
-                let left = sink.leave(answers.tally.refused);
+                let left = sink.leave(answers.tally.refused)?;
                 answers.give(Slot::End, depth, left)?;
                 if depth == 0 {
                     // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
@@ -102,7 +99,7 @@ impl Answers<'_> {
         let began = Instant::now();
         let received = self.channel.receive(size, upload.as_ref().map(Upload::file));
         // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
-        let Some(upload) = upload else { return received.map(|_| Ok(())) };
+        let Some(mut upload) = upload else { return received.map(|_| Ok(())) };
         let (what, passed, replaced) = (upload.trail().clone(), self.channel.passed(), upload.replaces());
         let transfer = |mode| Transfer { what: &what, passed, began, mode, replaced: Some(replaced) };
         let received = received.or_else(|abort| {
@@ -113,6 +110,8 @@ impl Answers<'_> {
             Ok(()) => upload.commit(mode, keep, times),
             Err(why) => Err(Refusal::new(&what, why)),
         };
+        let called = upload.renamed().map(|name| what.called(name));
+        let transfer = |mode| Transfer { what: called.as_ref().unwrap_or(&what), ..transfer(mode) };
         match &stored {
             Ok(mode) => {
                 audit::record(&Event::Stored(&transfer(Some(*mode))))?;
@@ -122,6 +121,7 @@ impl Answers<'_> {
             Err(Refusal { why: Cause::Attribute(..), .. }) => audit::record(&Event::Stored(&transfer(None)))?,
             Err(refusal) => audit::record(&Event::Incomplete(&transfer(None), &refusal.why))?,
         }
+        tell_new_name(&what, upload.renamed())?;
         Ok(stored.map(drop))
     }
 
@@ -167,6 +167,8 @@ struct Sink<'j> {
     store: &'j Store,
     unit: Unit,
     keep: Keep,
+    /// Directories that may be open inside each other.
+    deepest: u64,
     /// What the request's path leads to. That it leads nowhere is the answer to each record, not to the request:
     /// pscp takes a server that leaves before it has sent anything for a broken one.
     target: Result<Place<'j>, Refusal>,
@@ -194,7 +196,7 @@ enum Level<'j> {
 impl<'j> Sink<'j> {
     fn open(store: &'j Store, jail: &'j Jail) -> Result<Self, Abort> {
         let path = only_target(store, jail)?;
-        let target = jail.find(&path);
+        let target = jail.find(&path, store.kind);
         if store.kind == TargetKind::Directory {
             match &target {
                 Ok(Place::Directory(_)) => {}
@@ -206,6 +208,7 @@ impl<'j> Sink<'j> {
             store,
             unit: jail.unit(),
             keep: jail.keep(store.keep),
+            deepest: jail.depth(),
             target,
             levels: Vec::new(),
             times: None,
@@ -215,6 +218,10 @@ impl<'j> Sink<'j> {
     /// Tells whether the stream may end here.
     fn is_at_rest(&self) -> bool {
         self.levels.is_empty() && self.times.is_none()
+    }
+
+    fn is_deep(&self) -> bool {
+        u64::try_from(self.levels.len()).is_ok_and(|depth| depth >= self.deepest)
     }
 
     fn refuse_pending_times(&self) -> Result<(), Abort> {
@@ -264,8 +271,8 @@ impl<'j> Sink<'j> {
         }
         let times = self.times.take();
         let made = match self.place(Some(name))? {
-            Ok((dir, name, _)) if self.levels.len() >= DEPTH => {
-                Err(Refusal::new(&dir.trail(&name), Cause::TooDeep))
+            Ok((dir, name, _)) if self.is_deep() => {
+                Err(Refusal::new(&dir.trail(&name), Cause::TooDeep(self.deepest)))
             }
             Ok((dir, name, _)) if self.levels.is_empty() && self.unit == Unit::Tree => dir
                 .stage(&name)
@@ -281,6 +288,7 @@ impl<'j> Sink<'j> {
             dir.open_up();
         }
         audit::record(&Event::Entered(dir.own_trail(), arrival))?;
+        tell_new_name(dir.own_trail(), dir.renamed())?;
         let old_mode = staging.as_ref().and_then(|staged| staged.0.old_mode());
         let (mode, keep) = match (self.keep, old_mode) {
             // The tree takes over from a directory whose mode is left alone.
@@ -293,18 +301,20 @@ impl<'j> Sink<'j> {
 
     /// Leaves the innermost directory, `refused` entries having been refused so far; outside of all there is nothing to
     /// leave.
-    fn leave(&mut self, refused: u64) -> Result<(), Refusal> {
-        let Some(level) = self.levels.pop() else { return Ok(()) };
-        level.finish()?;
-        match level {
-            Level::Open { dir, staging: Some(staged), .. } => {
-                let (staging, before) = *staged;
-                match refused.saturating_sub(before) {
-                    0 => staging.commit(),
-                    some => Err(Refusal::new(dir.own_trail(), Cause::Incomplete(some))),
-                }
-            }
-            _ => Ok(()),
+    fn leave(&mut self, refused: u64) -> Result<Result<(), Refusal>, Abort> {
+        let Some(level) = self.levels.pop() else { return Ok(Ok(())) };
+        if let Err(refusal) = level.finish() {
+            return Ok(Err(refusal));
+        }
+        let Level::Open { dir, staging: Some(staged), .. } = level else { return Ok(Ok(())) };
+        let (staging, before) = *staged;
+        let trail = dir.own_trail();
+        match refused.saturating_sub(before) {
+            0 => match staging.commit() {
+                Ok(name) => tell_new_name(trail, name.as_ref()).map(Ok),
+                Err(refusal) => Ok(Err(refusal)),
+            },
+            some => Ok(Err(Refusal::new(trail, Cause::Incomplete(some)))),
         }
     }
 }
@@ -327,6 +337,14 @@ impl Level<'_> {
             }
             Self::Refused(_) => Ok(()),
         }
+    }
+}
+
+/// Says in the log, and only there, what something in a box is called.
+fn tell_new_name(what: &Trail, name: Option<&FileName>) -> Result<(), Abort> {
+    match name {
+        Some(name) => audit::record(&Event::Renamed { what, name }),
+        None => Ok(()),
     }
 }
 

@@ -14,9 +14,6 @@ use crate::wire::{Complaint, Record, Reply};
 
 use nix::errno::Errno;
 
-/// Directories that may be open inside each other; a deeper one is skipped with a complaint.
-const DEPTH: usize = 256;
-
 /// Complaints that are kept in words until a directory's end; further ones are counted.
 const HELD: usize = 64;
 
@@ -133,8 +130,9 @@ impl<'j> Source<'_, 'j> {
             // A link to a directory that we are in: OpenSSH goes round until the path is too long.
             return self.hold(refusal(Errno::ELOOP.into()));
         }
-        if self.levels.len() >= DEPTH {
-            return self.hold(refusal(Cause::TooDeep));
+        let deepest = self.jail.depth();
+        if u64::try_from(self.levels.len()).is_ok_and(|depth| depth >= deepest) {
+            return self.hold(refusal(Cause::TooDeep(deepest)));
         }
         let names = match dir.names() {
             Ok(names) => names,
@@ -159,10 +157,14 @@ impl<'j> Source<'_, 'j> {
 
     fn send_file(&mut self, name: &FileName, contents: &Contents, trail: &Trail) -> Result<(), Abort> {
         let Contents { file, size, attributes } = contents;
+        if let Err(why) = self.jail.allow_one_more(*size) {
+            return self.hold(Refusal::new(trail, why));
+        }
         let record = Record::File { mode: attributes.mode, size: *size, name: Some(name.clone()) };
         if self.announce(&record, attributes.times)? == Wanted::No {
             return Ok(());
         }
+        self.jail.count_one_more(*size);
         let began = Instant::now();
         let sent = self.channel.send(*size, file, |why| Refusal::new(trail, why));
         let passed = self.channel.passed();

@@ -46,6 +46,8 @@ mod disorder;
 mod documents;
 /// `scp -f`: files to the client, and what the client answers.
 mod download;
+/// A box that can only be put into, and tells nothing.
+mod drop_box;
 /// `--sync`: what is on the disk, in which order, before anybody is told.
 mod durability;
 /// What a session inherits: variables, streams, signals, and a root that may not be there.
@@ -62,6 +64,8 @@ mod globs;
 mod hangup;
 /// Sessions killed at random moments.
 mod kills;
+/// How much a session may store and send.
+mod limits;
 /// The administrator's log: one line per event that nobody can forge, and no transfer that waits for it.
 mod log;
 /// What happens meanwhile: trees that change under a session, two sessions at once, signals, limits.

@@ -6,6 +6,7 @@ use std::panic::PanicHookInfo;
 use super::facts::Transfer;
 use crate::abort::Abort;
 use crate::jail::Arrival;
+use crate::name::FileName;
 use crate::refusal::{Cause, Refusal, Tally, Trail};
 use crate::sandbox::Missing;
 
@@ -32,6 +33,13 @@ pub enum Event<'a> {
     Incomplete(&'a Transfer<'a>, &'a dyn fmt::Display),
     /// An entry was refused.
     Refused(&'a Refusal),
+    /// The name was taken, and it got another.
+    Renamed {
+        /// What the client wanted it to be.
+        what: &'a Trail,
+        /// What it is called.
+        name: &'a FileName,
+    },
     /// The request was refused before a session began.
     Rejected(&'a dyn fmt::Display),
     /// A file was sent, whole.
@@ -81,6 +89,7 @@ impl Event<'_> {
             Self::Refused(Refusal { why: Cause::Outside(_), .. }) => "security",
             Self::Refused(_) => "refuse",
             Self::Rejected(_) => "reject",
+            Self::Renamed { .. } => "rename",
             Self::Sent(_) => "send",
             Self::Storage(_) => "storage",
             Self::Stored(_) => "store",
@@ -103,6 +112,7 @@ impl Event<'_> {
             | Self::Complained(_)
             | Self::Ended(_)
             | Self::Entered(..)
+            | Self::Renamed { .. }
             | Self::Sent(_)
             | Self::Stored(_)
             | Self::Unset(_) => Severity::Informational,

@@ -84,6 +84,7 @@ impl<'a> Fields<'a> {
             Event::Refused(Refusal { what, why }) | Event::Unset(Refusal { what, why }) => {
                 self.text("path", what).result("refused").reason(why)
             }
+            Event::Renamed { what, name } => self.text("path", what.as_bytes()).text("name", name.as_bytes()),
             Event::Rejected(why) => self.result("refused").reason(why),
             Event::Sent(transfer) | Event::Stored(transfer) => self.transfer(transfer).result("ok"),
             Event::Storage(text) => self.reason(text),

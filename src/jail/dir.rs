@@ -10,6 +10,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, fchown, fsync, geteuid};
 
+use super::drop_box::names_like;
 use super::gate::STORING;
 use super::lookup::{kind, look_at};
 use super::protect::Guard;
@@ -17,7 +18,7 @@ use super::temporary::{self, is_temporary};
 use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
-use crate::policy::{Leave, Operation, Storage, Sync};
+use crate::policy::{Collision, Leave, Operation, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
 
@@ -37,6 +38,8 @@ pub struct Dir<'j> {
     pub(super) trail: Trail,
     /// Whether stale temporaries have been looked for.
     cleared: Cell<bool>,
+    /// What it is called, if its own name was taken.
+    renamed: Option<FileName>,
     /// Whether it is only gone through, and nothing may be done to itself.
     passed: Cell<bool>,
 }
@@ -126,7 +129,17 @@ impl<'j> Dir<'j> {
         trail: Trail,
     ) -> Self {
         let (identity, guard) = (Identity::of(stat), OnceCell::new());
-        Self { jail, fd, identity, guard, route, trail, cleared: Cell::new(false), passed: Cell::new(false) }
+        Self {
+            jail,
+            fd,
+            identity,
+            guard,
+            route,
+            trail,
+            cleared: Cell::new(false),
+            renamed: None,
+            passed: Cell::new(false),
+        }
     }
 
     /// Returns the words for an entry of the directory, as the client would write its path.
@@ -137,6 +150,11 @@ impl<'j> Dir<'j> {
     /// Returns the words for the directory itself.
     pub fn own_trail(&self) -> &Trail {
         &self.trail
+    }
+
+    /// Returns what the directory is called, if its own name was taken.
+    pub fn renamed(&self) -> Option<&FileName> {
+        self.renamed.as_ref()
     }
 
     /// Returns which directory it is, whatever it is called.
@@ -194,23 +212,50 @@ impl<'j> Dir<'j> {
         if let Err(why) = self.judge(name, Operation::Mkdir) {
             return self.pass_through(name, trail, why);
         }
+        if self.jail.rights.collision != Collision::Rename {
+            return self.make_or_find(name, trail);
+        }
+        for free in names_like(name) {
+            match mkdirat(&self.fd, free.as_os_str(), stat::Mode::S_IRWXU) {
+                Ok(()) => {
+                    let mut dir = self.go_into(&free, trail.called(&free))?;
+                    self.settle_new(&dir)?;
+                    dir.renamed = (free != *name).then_some(free);
+                    return Ok((dir, Arrival::Made));
+                }
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::EEXIST.into())
+    }
+
+    pub(super) fn make_or_find(&self, name: &FileName, trail: Trail) -> Result<(Dir<'j>, Arrival), Cause> {
         // For our eyes only until all is in it, and never less: what is sent may be a read-only directory.
         let arrival = match mkdirat(&self.fd, name.as_os_str(), stat::Mode::S_IRWXU) {
             Ok(()) => Arrival::Made,
             Err(Errno::EEXIST) => Arrival::Found,
             Err(errno) => return Err(errno.into()),
         };
+        let dir = self.go_into(name, trail)?;
+        if arrival == Arrival::Made {
+            self.settle_new(&dir)?;
+        }
+        Ok((dir, arrival))
+    }
+
+    fn settle_new(&self, dir: &Dir<'_>) -> Result<(), Cause> {
+        // A new directory has nothing stale in it.
+        dir.cleared.set(true);
+        // Files in it that are acknowledged as durable are lost with its name.
+        self.jail.settle_name(&self.fd, self.identity.device, dir.fd.as_fd())
+    }
+
+    fn go_into(&self, name: &FileName, trail: Trail) -> Result<Dir<'j>, Cause> {
         let (fd, route) = self.enter(name)?;
         let stat = fstat(&fd)?;
         self.jail.refuse_pseudo_file_system(&fd, &stat)?;
-        let dir = Dir::new(self.jail, fd, &stat, route, trail);
-        if arrival == Arrival::Made {
-            // Files in it that are acknowledged as durable are lost with its name.
-            self.jail.settle_name(&self.fd, self.identity.device, dir.fd.as_fd())?;
-            // A new directory has nothing stale in it.
-            dir.cleared.set(true);
-        }
-        Ok((dir, arrival))
+        Ok(Dir::new(self.jail, fd, &stat, route, trail))
     }
 
     /// Goes into a directory that may neither be made nor changed, for `why`, if something in it may.
@@ -218,10 +263,7 @@ impl<'j> Dir<'j> {
         if !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
             return Err(why);
         }
-        let Ok((fd, route)) = self.enter(name) else { return Err(why) };
-        let stat = fstat(&fd)?;
-        self.jail.refuse_pseudo_file_system(&fd, &stat)?;
-        let dir = Dir::new(self.jail, fd, &stat, route, trail);
+        let Ok(dir) = self.go_into(name, trail) else { return Err(why) };
         dir.passed.set(true);
         Ok((dir, Arrival::Found))
     }

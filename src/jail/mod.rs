@@ -5,9 +5,11 @@
 //! files that way, modes and times and directories have to be handled so too).
 
 mod dir;
+mod drop_box;
 mod durability;
 mod gate;
 mod glob;
+mod limits;
 mod lookup;
 mod names;
 mod protect;
@@ -35,9 +37,10 @@ use nix::sys::statfs::{FsType, fstatfs};
 use crate::name::{ClientPath, FileName};
 use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
-use crate::request::Keep;
+use crate::request::{Keep, TargetKind};
 use durability::{Disks, settle_names};
 use gate::straighten;
+use limits::Used;
 use lookup::{Links, Lookup};
 use protect::Home;
 
@@ -55,6 +58,7 @@ pub struct Jail {
     links: Links,
     rights: Rights,
     limits: Limits,
+    used: Used,
     storage: Storage,
     umask: u32,
     disks: Disks,
@@ -153,6 +157,7 @@ impl Jail {
             links,
             rights,
             limits,
+            used: Used::default(),
             storage,
             disks: Disks::default(),
             lacks: Lacks::default(),
@@ -197,11 +202,14 @@ impl Jail {
         if self.confines() { trail.at(route) } else { trail }
     }
 
-    /// Finds where an upload to `path` goes.
+    /// Finds where an upload to `path` goes. `kind` counts only where everything is put into a box.
     ///
     /// # Errors
     /// The directory that it would be in is not there, or is outside.
-    pub fn find(&self, path: &ClientPath) -> Result<Place<'_>, Refusal> {
+    pub fn find(&self, path: &ClientPath, kind: TargetKind) -> Result<Place<'_>, Refusal> {
+        if let Some(drop_box) = &self.rights.drop_box {
+            return self.find_in_box(drop_box, path, kind);
+        }
         let route = self.route(path);
         let trail = self.trail_of(path, &route);
         let refuse = |why: Cause| Refusal::new(&trail, why);

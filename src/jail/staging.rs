@@ -10,6 +10,7 @@ use nix::sys::stat::{self, SFlag, mkdirat};
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS};
+use super::upload::first_free;
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
@@ -46,6 +47,7 @@ impl<'j> Dir<'j> {
         self.clear_away_once();
         let old_mode = match look_at(&self.fd, name).map_err(refuse)? {
             None => None,
+            Some(_) if self.jail.rights.collision == Collision::Rename => None,
             Some(_) if self.jail.rights.collision != Collision::Replace => return Err(refuse(Errno::EEXIST)),
             // What is in the old tree may not be anybody's to replace.
             Some(_) if self.jail.has_rules() => {
@@ -79,16 +81,24 @@ impl Staging<'_> {
         self.old_mode
     }
 
-    /// Gives the tree its name, and removes the old one.
+    /// Gives the tree its name, and removes the old one; returns the name if it is another than was wanted.
     ///
     /// # Errors
     /// It has not got its name, and the old tree is still there.
-    pub fn commit(self) -> Result<(), Refusal> {
-        self.publish().map_err(|why| Refusal::new(&self.trail, why))
+    pub fn commit(self) -> Result<Option<FileName>, Refusal> {
+        let published = match self.jail.rights.collision {
+            Collision::Rename => first_free(&self.name, |name| self.rename_to_free(name))
+                .map(|free| (free != self.name).then_some(free)),
+            Collision::Refuse | Collision::Replace => self.publish().map(|()| None),
+        };
+        published
+            .map_err(Cause::from)
+            .and_then(|name| self.settle().map(|()| name))
+            .map_err(|why| Refusal::new(&self.trail, why))
         // Dropped now, what is left under the temporary name is removed: the old tree, or the new one.
     }
 
-    fn publish(&self) -> Result<(), Cause> {
+    fn publish(&self) -> Result<(), Errno> {
         let (from, to) = (self.temporary.as_os_str(), self.name.as_os_str());
         let flags = match self.old_mode {
             Some(_) => RenameFlags::RENAME_EXCHANGE,
@@ -98,6 +108,24 @@ impl Staging<'_> {
             Err(Errno::EINVAL | Errno::ENOSYS) => self.publish_in_steps()?,
             renamed => renamed?,
         }
+        Ok(())
+    }
+
+    /// Renames only to a name that nobody has.
+    fn rename_to_free(&self, to: &FileName) -> Result<(), Errno> {
+        let (from, to) = (&self.temporary, to);
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        match renameat2(&self.home, from.as_os_str(), &self.home, to.as_os_str(), flags) {
+            Err(Errno::EINVAL | Errno::ENOSYS) if look_at(&self.home, to)?.is_some() => Err(Errno::EEXIST),
+            // The next best on a file system that cannot do it.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())
+            }
+            renamed => renamed,
+        }
+    }
+
+    fn settle(&self) -> Result<(), Cause> {
         self.jail.settle_name(&self.home, self.device, self.lock.as_fd())
     }
 

@@ -9,7 +9,6 @@ use filetime::set_file_handle_times;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
-use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{
     AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, ftruncate, geteuid, linkat,
     unlinkat,
@@ -17,6 +16,7 @@ use nix::unistd::{
 
 use super::Jail;
 use super::dir::Dir;
+use super::drop_box::names_like;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
@@ -24,9 +24,6 @@ use crate::name::FileName;
 use crate::policy::{Collision, Leave, Operation, Replacement, Storage, Sync};
 use crate::refusal::{Cause, Refusal, Trail, errno};
 use crate::request::Keep;
-
-/// Bytes from which on it is worth asking whether there is room for them: for less, the answer costs as much as trying.
-const LARGE: u64 = 1024 * 1024;
 
 /// Links that an unconfined upload follows to the file that it replaces, as the kernel's own limit.
 const LINKS: usize = 40;
@@ -46,15 +43,19 @@ pub struct Upload<'d> {
     size: u64,
     trail: Trail,
     taken: Taken,
+    /// What it is called, if its own name was taken.
+    renamed: Option<FileName>,
 }
 
 /// What becomes of the file if its name is taken, or is when it is whole.
 #[derive(Debug)]
 enum Taken {
-    /// It takes the place of the old one.
-    Replaced,
     /// It is refused.
     Refused(Cause),
+    /// It gets another name.
+    Renamed,
+    /// It takes the place of the old one.
+    Replaced,
 }
 
 /// What a new file takes over from the one that it replaces.
@@ -99,16 +100,20 @@ impl<'j> Dir<'j> {
         if let Some(limit) = self.jail.limits.file_size.filter(|&limit| size > limit) {
             return Err(Cause::TooLarge { size, limit });
         }
+        self.jail.allow_one_more(size)?;
         self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
         let taken = match self.jail.rights.collision {
             Collision::Replace => {
                 self.judge(&name, Operation::Overwrite).map_or_else(Taken::Refused, |()| Taken::Replaced)
             }
-            Collision::Refuse | Collision::Rename => Taken::Refused(Errno::EEXIST.into()),
+            Collision::Refuse => Taken::Refused(Errno::EEXIST.into()),
+            Collision::Rename => Taken::Renamed,
         };
+        // What is there has nothing to do with what comes.
+        let old = old.filter(|_| !matches!(taken, Taken::Renamed));
         let plan = match (&old, &taken) {
-            (None, _) => {
+            (None, _) | (_, Taken::Renamed) => {
                 self.judge(&name, Operation::Create)?;
                 Plan::Rename
             }
@@ -122,9 +127,7 @@ impl<'j> Dir<'j> {
         let (file, manner) = match plan {
             Plan::InPlace => (open_in_place(&home, &name)?, Manner::InPlace),
             Plan::Rename | Plan::RenameIfPossible => {
-                if size >= LARGE {
-                    check_space(home.fd(), size)?;
-                }
+                self.jail.check_space(home.fd(), size)?;
                 match temporary::create(home.fd()) {
                     Ok(Temporary { file, name, locked }) => {
                         if !locked {
@@ -143,7 +146,18 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
-        Ok(Upload { jail: self.jail, home, name, file, manner, old, size, trail: trail.clone(), taken })
+        Ok(Upload {
+            jail: self.jail,
+            home,
+            name,
+            file,
+            manner,
+            old,
+            size,
+            trail: trail.clone(),
+            taken,
+            renamed: None,
+        })
     }
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
@@ -245,11 +259,16 @@ impl Upload<'_> {
         self.old.is_some()
     }
 
+    /// Returns what the file is called, if its own name was taken.
+    pub fn renamed(&self) -> Option<&FileName> {
+        self.renamed.as_ref()
+    }
+
     /// Gives the file its mode, its times and its name, and returns the mode that it has got.
     ///
     /// # Errors
     /// It has not got its name, and the old file is still there; or it has, but not its mode and times.
-    pub fn commit(mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<Mode, Refusal> {
+    pub fn commit(&mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<Mode, Refusal> {
         self.publish(mode, keep, times).map_err(|why| Refusal::new(&self.trail, why))
     }
 
@@ -277,7 +296,11 @@ impl Upload<'_> {
         if let Manner::Renamed(temporary) = &self.manner {
             match &self.taken {
                 Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
-                Taken::Refused(why) => match self.rename_to_free(temporary) {
+                Taken::Renamed => {
+                    let free = first_free(&self.name, |name| self.rename_to_free(temporary, name))?;
+                    self.renamed = (free != self.name).then_some(free);
+                }
+                Taken::Refused(why) => match self.rename_to_free(temporary, &self.name) {
                     Err(Errno::EEXIST) => return Err(why.clone()),
                     renamed => renamed?,
                 },
@@ -287,12 +310,13 @@ impl Upload<'_> {
         if matches!(self.manner, Manner::Settled) || sync == Sync::Session {
             self.jail.settle_name(self.home.fd(), self.home.device()?, self.file.as_fd())?;
         }
+        self.jail.count_one_more(self.size);
         moded.and_then(|mode| timed.map(|()| mode))
     }
 
     /// Renames only to a name that nobody has, also when somebody took it just now.
-    fn rename_to_free(&self, temporary: &FileName) -> Result<(), Errno> {
-        let (dir, from, to) = (self.home.fd(), temporary.as_os_str(), self.name.as_os_str());
+    fn rename_to_free(&self, temporary: &FileName, name: &FileName) -> Result<(), Errno> {
+        let (dir, from, to) = (self.home.fd(), temporary.as_os_str(), name.as_os_str());
         match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
             // A second name is refused where one is, and the first one is taken off.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
@@ -349,13 +373,6 @@ impl Upload<'_> {
     }
 }
 
-/// Refuses what there is certainly no room for.
-fn check_space(dir: &OwnedFd, size: u64) -> Result<(), Cause> {
-    let Ok(space) = fstatvfs(dir) else { return Ok(()) };
-    let free = space.blocks_available().saturating_mul(space.fragment_size());
-    if size > free { Err(Cause::NoSpace { size, free }) } else { Ok(()) }
-}
-
 impl Drop for Upload<'_> {
     fn drop(&mut self) {
         if let Manner::Renamed(temporary) = &self.manner {
@@ -373,6 +390,20 @@ fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
         SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
         _ => Err(Cause::NotRegular),
     }
+}
+
+/// Tries a name, and those that stand for it, until one is free; returns it.
+pub(super) fn first_free(
+    name: &FileName,
+    mut rename: impl FnMut(&FileName) -> Result<(), Errno>,
+) -> Result<FileName, Errno> {
+    for name in names_like(name) {
+        match rename(&name) {
+            Err(Errno::EEXIST) => {}
+            renamed => return renamed.map(|()| name),
+        }
+    }
+    Err(Errno::EEXIST)
 }
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
