@@ -6,6 +6,8 @@ mod dead;
 mod journal;
 /// A log that other programs have read.
 mod reader;
+/// The log beside what the stock client did, through a real sshd.
+mod sshd;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
