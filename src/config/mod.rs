@@ -1,5 +1,7 @@
 //! The configuration file: its text to sections.
 
+mod plain;
+
 use std::fmt;
 
 use serde::Deserialize;
@@ -54,6 +56,11 @@ struct Tables {
 /// # Errors
 /// It is no TOML, has a key that is not known, or a value that does not fit.
 pub fn read(file: &str, text: &str) -> Result<Text, Wrong> {
+    plain::read(file, text).map_or_else(|| read_all(file, text), Ok)
+}
+
+/// Has the TOML library read all of it, which knows every form and what is wrong.
+fn read_all(file: &str, text: &str) -> Result<Text, Wrong> {
     let tables: Tables = toml::from_str(text).map_err(|error| {
         let at = error.span().map(|span| position(text, span.start));
         // One line: where it stands is said before it.

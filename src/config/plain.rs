@@ -1,0 +1,351 @@
+//! A short way to what nearly every file is: sections of lines such as `key = "value"`.
+//!
+//! A session waits for the whole file to be read. With two hundred sections, reading it as TOML in general takes as long as
+//! all else that a session does before its first reply. So the plainest form is read here, section by section, and nothing
+//! is found wrong here: a section with anything else in it goes to the TOML library, and if that does not take it, or the
+//! sections are not those that there should be, the whole file does. What comes of it is the same; a test compares the two.
+
+use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+
+use super::{Tables, Text};
+use crate::policy::{Entry, When};
+
+/// Reads the text of a file called `file`; none if the library has to.
+pub(super) fn read(file: &str, text: &str) -> Option<Text> {
+    let mut whole = Text::default();
+    let mut piece = Piece { head: Head::Preamble, start: 0, line: 1 };
+    let mut at = 0_usize;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        match kind(line) {
+            // A list or a string that is cut through here has lost its end, and is nobody's section.
+            Line::Head(head) => {
+                whole.take(file, text, &piece, at)?;
+                piece = Piece { head, start: at, line: number };
+            }
+            Line::Foreign => return None,
+            Line::Body => {}
+        }
+        at = at.checked_add(line.len())?;
+    }
+    whole.take(file, text, &piece, at)?;
+    Some(whole)
+}
+
+/// Lines of the file that are read together.
+struct Piece {
+    head: Head,
+    start: usize,
+    /// The number of the first line.
+    line: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Head {
+    /// None: what is before the first section.
+    Preamble,
+    /// `[default]`.
+    Default,
+    /// `[[match]]`.
+    Match,
+}
+
+impl Text {
+    fn take(&mut self, file: &str, text: &str, piece: &Piece, end: usize) -> Option<()> {
+        let lines = text.get(piece.start..end)?;
+        let origin = || format!("{file}:{}", piece.line);
+        match piece.head {
+            Head::Preamble => {
+                let Preamble { include } = plain(lines).or_else(|| toml::from_str(lines).ok())?;
+                self.include = include;
+            }
+            Head::Match => {
+                let one = plain(lines).or_else(|| {
+                    let tables: Tables = toml::from_str(lines).ok()?;
+                    tables.matches.into_iter().next().map(toml::Spanned::into_inner)
+                })?;
+                let (when, section) = one.split();
+                self.matches.push(Entry { origin: origin(), when, section });
+            }
+            Head::Default if self.default.is_some() => return None,
+            Head::Default => {
+                let section = plain(lines).or_else(|| {
+                    let tables: Tables = toml::from_str(lines).ok()?;
+                    tables.default.map(toml::Spanned::into_inner)
+                })?;
+                self.default = Some(Entry { origin: origin(), when: When::default(), section });
+            }
+        }
+        Some(())
+    }
+}
+
+/// What there may be before all sections.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Preamble {
+    #[serde(default)]
+    include: Vec<String>,
+}
+
+/// What a line is to the sections.
+enum Line {
+    /// The first one of a piece.
+    Head(Head),
+    /// Of the piece that we are in, such as `[[match.path]]`.
+    Body,
+    /// The head of some other table, or the middle of a list: not for us.
+    Foreign,
+}
+
+fn kind(line: &str) -> Line {
+    let line = line.trim_start_matches(BLANKS);
+    if !line.starts_with('[') {
+        return Line::Body;
+    }
+    let heads = [
+        ("[[match]]", Line::Head(Head::Match)),
+        ("[default]", Line::Head(Head::Default)),
+        ("[[match.path]]", Line::Body),
+    ];
+    let mut found = heads.into_iter().filter(|(head, _)| line.strip_prefix(head).is_some_and(is_over));
+    found.next().map_or(Line::Foreign, |(_, kind)| kind)
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// Tells whether nothing but a comment is left of a line.
+fn is_over(rest: &str) -> bool {
+    let rest = rest.trim_start_matches(BLANKS).trim_end_matches('\n');
+    rest.is_empty() || rest.starts_with('#')
+}
+
+/// Reads what is under a head, or under none, if each of the lines is plain.
+fn plain<T: DeserializeOwned>(lines: &str) -> Option<T> {
+    // Of what is neither ASCII nor a blank, not all is allowed everywhere.
+    if !lines.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
+        return None;
+    }
+    let mut pairs = Vec::with_capacity(8);
+    for line in lines.split('\n') {
+        match kind(line) {
+            Line::Head(_) => {}
+            Line::Body if is_over(line) => {}
+            _ => pairs.push(pair(line)?),
+        }
+    }
+    T::deserialize(MapDeserializer::<_, Error>::new(pairs.into_iter())).ok()
+}
+
+/// Reads a line such as `key = "value"  # comment`.
+fn pair(line: &str) -> Option<(&str, Value<'_>)> {
+    let (key, rest) = line.split_once('=')?;
+    let key = key.trim_matches(BLANKS);
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if key.is_empty() || !key.bytes().all(is_bare) {
+        return None;
+    }
+    let (value, rest) = value(rest.trim_start_matches(BLANKS))?;
+    is_over(rest).then_some((key, value))
+}
+
+/// A value of the kinds that the keys take.
+#[derive(Clone, Debug)]
+enum Value<'t> {
+    Flag(bool),
+    Number(i64),
+    Text(&'t str),
+    Texts(Vec<&'t str>),
+}
+
+/// Reads a value at the beginning of `text`, and returns it with what is behind it.
+fn value(text: &str) -> Option<(Value<'_>, &str)> {
+    match text.as_bytes().first()? {
+        b'"' | b'\'' => quoted(text).map(|(text, rest)| (Value::Text(text), rest)),
+        b'[' => list(text),
+        b't' => text.strip_prefix("true").map(|rest| (Value::Flag(true), rest)),
+        b'f' => text.strip_prefix("false").map(|rest| (Value::Flag(false), rest)),
+        _ => {
+            let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+            let (digits, rest) = text.split_at_checked(end)?;
+            let number = digits.parse().ok().filter(|_| digits.len() == 1 || !digits.starts_with('0'))?;
+            Some((Value::Number(number), rest))
+        }
+    }
+}
+
+/// Reads a text that stands for itself: no escapes, not several lines.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (inside, rest) = text.get(1..)?.split_once(quote)?;
+    let escapes = quote == '"' && inside.contains('\\');
+    // Two quotes may be the beginning of three.
+    (!escapes && !rest.starts_with(quote)).then_some((inside, rest))
+}
+
+fn list(text: &str) -> Option<(Value<'_>, &str)> {
+    let mut texts = Vec::new();
+    let mut rest = text.get(1..)?.trim_start_matches(BLANKS);
+    while !rest.starts_with(']') {
+        let (text, behind) = quoted(rest)?;
+        texts.push(text);
+        rest = behind.trim_start_matches(BLANKS);
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next.trim_start_matches(BLANKS),
+            None if rest.starts_with(']') => {}
+            None => return None,
+        }
+    }
+    Some((Value::Texts(texts), rest.get(1..)?))
+}
+
+impl<'t> IntoDeserializer<'t> for Value<'t> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Value<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Self::Flag(flag) => visitor.visit_bool(flag),
+            Self::Number(number) => visitor.visit_i64(number),
+            Self::Text(text) => visitor.visit_borrowed_str(text),
+            Self::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(texts.into_iter())),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match self {
+            Self::Text(text) => BorrowedStrDeserializer::new(text).deserialize_enum(name, variants, visitor),
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_all;
+    use super::*;
+    use crate::policy::Section;
+
+    /// Lines of which files are made up, right ones and wrong ones.
+    const LINES: &[&str] = &[
+        "[[match]]\n",
+        "[[match]]\n",
+        "[[match]]\n",
+        "  [[match]] # with a comment\n",
+        "[default]\n",
+        "[[match.path]]\n",
+        "[match]\n",
+        "user = \"bob\"\n",
+        "user = ['a*', \"b\", ]\t# several\n",
+        "group = [ ]\n",
+        "from = \"192.0.2.0/24\"\n",
+        "from = '192.0.2.7/24'\n",
+        "expires = \"2027-01-31\"\n",
+        "hours = ['Mon-Fri 08:00-18:00']\n",
+        "hours = [\n'Mon 08:00-09:00',\n]\n",
+        "root = \"/srv/%u\"\n",
+        "root = \"/srv/\\u0041\"\n",
+        "root = '''\n[[match]]\n'''\n",
+        "root = \"\"\"/srv\"\"\"\n",
+        "root = \"/tr\u{e4}ger\"\n",
+        "read-only = true\n",
+        "read-only = true # yes\n",
+        "write-only=false\n",
+        "read-only = \"true\"\n",
+        "read-only = truely\n",
+        "read_only = true\n",
+        "\"no-recursion\" = true\n",
+        "max-depth = 3\n",
+        "max-depth = 03\n",
+        "max-depth = 1_000\n",
+        "max-depth = -1\n",
+        "max-session-files = 99999999999999999999\n",
+        "max-file-size = \"2M\"\n",
+        "max-file-size = 1000\n",
+        "umask = \"027\"\n",
+        "umask = 27\n",
+        "sync = \"file\"\n",
+        "sync = 'often'\n",
+        "sync = ['file']\n",
+        "pattern = 'x'\n",
+        "allow = 'upload'\n",
+        "path = [{ pattern = '*.x', hide = true }]\n",
+        "dot-files = 'hide'\r\n",
+        "log = 'stderr' x\n",
+        "include = ['conf.d/*.toml']\n",
+        "match = []\n",
+        "default = { read-only = true }\n",
+        "# a comment\n",
+        "# a \u{1} comment\n",
+        "\n",
+        "  \t\n",
+        "user = \"bob\"",
+        "= 3\n",
+        "''\n",
+    ];
+
+    /// Of Marsaglia's xorshift: the same numbers each time.
+    fn random(state: &mut u64) -> usize {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        usize::try_from(*state % 1_000_003).unwrap()
+    }
+
+    #[test]
+    fn what_is_read_the_short_way_is_what_the_library_reads() {
+        let mut state = 0x5eed;
+        let (mut read_short, mut read_long, mut plain_forms) = (0, 0, 0);
+        for _ in 0..200_000 {
+            let count = random(&mut state) % 9;
+            let text: String = (0..count).map(|_| LINES[random(&mut state) % LINES.len()]).collect();
+            let long = read_all("f", &text);
+            read_long += usize::from(long.is_ok());
+            if let Some(short) = read("f", &text) {
+                assert_eq!(long, Ok(short), "{text}");
+                read_short += 1;
+            }
+            if text.lines().any(|line| line.trim_start().starts_with('[')) {
+                continue;
+            }
+            if let Some(section) = plain::<Section>(&format!("[default]\n{text}")) {
+                let all = read_all("f", &format!("[default]\n{text}")).unwrap();
+                assert_eq!(all.default.unwrap().section, section, "{text}");
+                plain_forms += usize::from(count > 1);
+            }
+        }
+        // Whatever is right goes the short way, but for the odd `default = {...}` and `match = []`.
+        assert!(read_short * 100 > read_long * 90, "{read_short} of {read_long}");
+        assert!(plain_forms > 1000, "{plain_forms}");
+    }
+}
