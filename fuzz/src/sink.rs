@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use scp_server::channel::Channel;
 use scp_server::jail::Jail;
 use scp_server::policy::{
-    Grant, Leave, Manners, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync, Unit,
+    Collision, Grant, Limits, Manners, Patience, Pipeline, Replacement, Rights, Sandbox, Storage, Sync, Unit,
 };
 use scp_server::request::{self, Chatter, Request, Store};
 use scp_server::sink;
@@ -41,6 +41,7 @@ pub fn run(data: &[u8]) {
 struct Session {
     store: Store,
     rights: Rights,
+    limits: Limits,
     storage: Storage,
     manners: Manners,
     confined: bool,
@@ -71,6 +72,7 @@ impl Session {
         let mut session = Self {
             store,
             rights: Rights::default(),
+            limits: Limits::default(),
             storage: Storage { umask: Some(UMASK), ..Storage::default() },
             manners: Manners { pipeline: Pipeline::Off, ..Manners::default() },
             confined: true,
@@ -85,14 +87,14 @@ impl Session {
                 None if word == "always" => session.storage.replacement = Replacement::Always,
                 None if word == "home" => session.home = true,
                 None if word == "host" => session.confined = false,
-                None if word == "new" => session.rights.replacing = Leave::Withheld,
+                None if word == "new" => session.rights.collision = Collision::Refuse,
                 None if word == "off" => session.storage.replacement = Replacement::Off,
                 None if word == "ahead" => session.manners.pipeline = Pipeline::On,
                 None if word == "auto" => session.manners.pipeline = Pipeline::Auto,
                 None if word == "tree" => session.storage.unit = Unit::Tree,
                 None if word == "sync" => session.storage.sync = Sync::File,
                 Some(("hears", bytes)) => session.hears = Some(bytes.parse::<u16>().ok()?.into()),
-                Some(("limit", bytes)) => session.rights.file_size = Some(bytes.parse().ok()?),
+                Some(("limit", bytes)) => session.limits.file_size = Some(bytes.parse().ok()?),
                 Some(("pieces", length)) => session.pieces = vec![length.parse().ok()?; 15],
                 _ => return None,
             }
@@ -112,9 +114,11 @@ impl Session {
         let grant = Grant {
             root: self.confined.then(|| yard.root.clone()),
             home: self.home.then(|| yard.root.clone()),
-            rights: self.rights,
-            storage: self.storage,
+            rights: self.rights.clone(),
+            limits: self.limits,
+            storage: self.storage.clone(),
             sandbox: Sandbox::Off,
+            ..Grant::default()
         };
         let mouth = yard::mouth_in_pieces(&self.said, &self.pieces);
         let ears = Ears::new(self.hears);

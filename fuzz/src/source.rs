@@ -13,7 +13,7 @@ use scp_server::abort::Abort;
 use scp_server::channel::Channel;
 use scp_server::jail::Jail;
 use scp_server::pattern::{Component, braces, components};
-use scp_server::policy::{Grant, Patience, Rights, Sandbox, Storage};
+use scp_server::policy::{Grant, Patience, Sandbox};
 use scp_server::refusal::Tally;
 use scp_server::request::{self, Chatter, Fetch, Request};
 use scp_server::source;
@@ -84,9 +84,8 @@ impl Session {
         let grant = Grant {
             root: self.tree.confined().then(|| yard.root.clone()),
             home: None,
-            rights: Rights::default(),
-            storage: Storage::default(),
             sandbox: Sandbox::Off,
+            ..Grant::default()
         };
         let jail = Jail::open(grant).unwrap();
         let mouth = yard::mouth_in_pieces(&self.said, &self.pieces);

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::unistd::geteuid;
 use scp_server::abort::Abort;
-use scp_server::policy::{Leave, Pipeline, Replacement, Unit};
+use scp_server::policy::{Collision, Pipeline, Replacement, Unit};
 use scp_server::refusal::Tally;
 use scp_server::request::{Depth, Keep, TargetKind};
 
@@ -431,7 +431,7 @@ impl Model<'_> {
             return None;
         }
         let mut guess = self.allows(dir, &name);
-        let too_large = self.session.rights.file_size.is_some_and(|limit| size > limit);
+        let too_large = self.session.limits.file_size.is_some_and(|limit| size > limit);
         if guess == Guess::No || too_large {
             return None;
         }
@@ -458,7 +458,7 @@ impl Model<'_> {
         let mut in_place = false;
         let mut old_mode = None;
         if let Some(old) = old {
-            if self.session.rights.replacing == Leave::Withheld {
+            if self.session.rights.collision == Collision::Refuse {
                 return None;
             }
             let node = self.tree.node(old);
@@ -561,7 +561,9 @@ impl Model<'_> {
                 let replaceable = match found {
                     _ if name.len() > 255 => false,
                     None => true,
-                    Some(id) => self.tree.is_directory(id) && self.session.rights.replacing == Leave::Given,
+                    Some(id) => {
+                        self.tree.is_directory(id) && self.session.rights.collision == Collision::Replace
+                    }
                 };
                 if replaceable {
                     if let Some(old) = found

@@ -1,7 +1,9 @@
 //! What the fuzzer makes up: a request, a policy, and the steps of a conversation.
 
 use arbitrary::{Arbitrary, Unstructured};
-use scp_server::policy::{Leave, Manners, Metadata, Pipeline, Replacement, Rights, Storage, Sync, Unit};
+use scp_server::policy::{
+    Collision, Limits, Manners, Metadata, Pipeline, Replacement, Rights, Storage, Sync, Unit,
+};
 use scp_server::request::{Chatter, Depth, Keep, Store, TargetKind};
 use scp_server::words::{Letter, Word};
 
@@ -218,6 +220,7 @@ impl Session {
             },
             sync: if plan.sync { Sync::File } else { Sync::None },
             unit: if plan.replacement / 9 % 2 == 1 { Unit::Tree } else { Unit::File },
+            ..Storage::default()
         };
         let manners = Manners {
             pipeline: match plan.replacement / 3 % 3 {
@@ -232,10 +235,10 @@ impl Session {
             },
         };
         let rights = Rights {
-            replacing: if plan.keep_old { Leave::Withheld } else { Leave::Given },
-            file_size: plan.limit.map(u64::from),
+            collision: if plan.keep_old { Collision::Refuse } else { Collision::Replace },
             ..Rights::default()
         };
+        let limits = Limits { file_size: plan.limit.map(u64::from), ..Limits::default() };
         let mut said = Vec::new();
         plan.steps.iter().for_each(|step| step.say(&mut said));
         Some(Self {
@@ -247,6 +250,7 @@ impl Session {
                 chatter: Chatter::Quiet,
             },
             rights,
+            limits,
             storage,
             manners,
             confined,
