@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::choice::parsed;
 use crate::pattern::Pattern;
 use crate::words::Letter;
 
@@ -167,7 +167,7 @@ impl FromStr for Glob {
 
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        String::deserialize(source)?.parse().map_err(D::Error::custom)
+        parsed(source)
     }
 }
 
