@@ -79,8 +79,10 @@ fn open(path: &Path) -> Result<String, Unread> {
         io::ErrorKind::NotFound => Unread::Absent,
         _ => Unread::Failed(error),
     })?;
-    trust(&file)?;
-    let mut text = String::new();
+    let length = trust(&file)?.min(SIZE);
+    // What is there, and its end, in two reads.
+    let length = usize::try_from(length).unwrap_or_default();
+    let mut text = String::with_capacity(length.saturating_add(1));
     file.take(SIZE.saturating_add(1)).read_to_string(&mut text).map_err(Unread::Failed)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > SIZE) {
         Err(Unread::Untrusted("it is larger than 1 MiB"))
@@ -89,8 +91,8 @@ fn open(path: &Path) -> Result<String, Unread> {
     }
 }
 
-/// Asks about the open file, so that it cannot be another one meanwhile.
-fn trust(file: &File) -> Result<(), Unread> {
+/// Asks about the open file, so that it cannot be another one meanwhile, and returns its length.
+fn trust(file: &File) -> Result<u64, Unread> {
     let metadata = file.metadata().map_err(Unread::Failed)?;
     if !metadata.is_file() {
         return Err(Unread::Untrusted("it is no regular file"));
@@ -101,7 +103,7 @@ fn trust(file: &File) -> Result<(), Unread> {
     if metadata.mode() & 0o022 != 0 {
         return Err(Unread::Untrusted("others can write it: chmod go-w"));
     }
-    Ok(())
+    Ok(metadata.len())
 }
 
 /// Finds the files of a directory whose names match, in their alphabetical order.

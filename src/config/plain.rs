@@ -15,37 +15,46 @@ use crate::policy::{Entry, Match, Section, When};
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Option<Text> {
     let mut whole = Text::default();
-    let mut piece = Piece { head: Head::Preamble, file, line: 1 };
-    let (mut start, mut at) = (0, 0_usize);
-    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        match kind(line) {
+    let mut piece = Piece { head: Head::Preamble, file, line: 1, pairs: Vec::new(), is_plain: true };
+    let (mut start, mut rest) = (text, text);
+    for number in 1.. {
+        let (line, behind) = read_line(rest);
+        match line {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, text.get(start..at)?, counts)?;
-                piece = Piece { head, file, line: number };
-                start = at;
+                whole.take(&piece, before(start, rest)?, counts)?;
+                piece.pairs.clear();
+                piece = Piece { head, line: number, is_plain: true, ..piece };
+                start = rest;
             }
             Line::Foreign => return None,
-            Line::Body => {}
+            Line::Empty => {}
+            Line::Odd => piece.is_plain = false,
+            Line::Pair(pair) => piece.pairs.push(pair),
         }
-        at = at.checked_add(line.len())?;
+        rest = behind;
+        if rest.is_empty() {
+            break;
+        }
     }
-    whole.take(&piece, text.get(start..)?, counts)?;
+    whole.take(&piece, start, counts)?;
     Some(whole)
 }
 
-/// Lines of the file that are read together.
-struct Piece<'f> {
-    head: Head,
-    file: &'f str,
-    /// The number of the first line.
-    line: usize,
+/// Returns what is in `text` before its end `rest`.
+fn before<'t>(text: &'t str, rest: &str) -> Option<&'t str> {
+    text.get(..text.len().checked_sub(rest.len())?)
 }
 
-impl Piece<'_> {
-    fn entry(&self, when: When, section: Section) -> Entry {
-        Entry { origin: format!("{}:{}", self.file, self.line), when, section }
-    }
+/// Lines of the file that are read together.
+struct Piece<'t> {
+    head: Head,
+    file: &'t str,
+    /// The number of the first line.
+    line: usize,
+    pairs: Vec<Pair<'t>>,
+    /// Whether the pairs are all that is there.
+    is_plain: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -58,10 +67,12 @@ enum Head {
     Match,
 }
 
+/// A key and its value.
+type Pair<'t> = (&'t str, Value<'t>);
+
 impl Text {
     fn take(&mut self, piece: &Piece<'_>, lines: &str, counts: &impl Fn(&When) -> bool) -> Option<()> {
-        let pairs = pairs(lines);
-        let pairs = pairs.as_deref();
+        let pairs = (piece.is_plain && is_printable(lines)).then_some(piece.pairs.as_slice());
         match piece.head {
             Head::Preamble => {
                 let Preamble { include } = pairs.and_then(plain).or_else(|| toml::from_str(lines).ok())?;
@@ -91,16 +102,82 @@ impl Text {
     }
 }
 
+impl Piece<'_> {
+    fn entry(&self, when: When, section: Section) -> Entry {
+        Entry { origin: format!("{}:{}", self.file, self.line), when, section }
+    }
+}
+
+/// Tells whether there is nothing but ASCII and blanks: of all else, not everything is allowed everywhere.
+fn is_printable(lines: &str) -> bool {
+    // Without an early end, which keeps the compiler from taking many bytes at once.
+    lines.bytes().fold(true, |yes, byte| yes & matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
+}
+
+/// What a line is to the sections.
+enum Line<'t> {
+    /// The first one of a piece.
+    Head(Head),
+    /// The head of some other table, or the middle of a list: not for us.
+    Foreign,
+    /// Of the piece that we are in, such as `[[match.path]]`, but not plain.
+    Odd,
+    /// Nothing, or a comment.
+    Empty,
+    /// A plain line.
+    Pair(Pair<'t>),
+}
+
+/// Reads the first line of `text`, and returns it with the lines behind it.
+fn read_line(text: &str) -> (Line<'_>, &str) {
+    let text = skip_blanks(text);
+    let odd = |line| (line, skip_line(text));
+    match text.as_bytes().first() {
+        None | Some(b'\n' | b'#') => odd(Line::Empty),
+        Some(b'[') => {
+            let heads = [
+                ("[[match]]", Line::Head(Head::Match)),
+                ("[default]", Line::Head(Head::Default)),
+                ("[[match.path]]", Line::Odd),
+            ];
+            let mut found =
+                heads.into_iter().filter(|(head, _)| text.strip_prefix(head).and_then(end_line).is_some());
+            odd(found.next().map_or(Line::Foreign, |(_, line)| line))
+        }
+        Some(_) => pair(text).map_or_else(|| odd(Line::Odd), |(pair, behind)| (Line::Pair(pair), behind)),
+    }
+}
+
+fn skip_line(text: &str) -> &str {
+    let end = text.bytes().position(|byte| byte == b'\n').and_then(|end| text.get(end..)?.get(1..));
+    end.unwrap_or_default()
+}
+
+/// Returns what is behind the line, if nothing but a comment is left of it.
+fn end_line(rest: &str) -> Option<&str> {
+    let rest = skip_blanks(rest);
+    matches!(rest.as_bytes(), [] | [b'\n' | b'#', ..]).then(|| skip_line(rest))
+}
+
+fn skip_blanks(text: &str) -> &str {
+    let blanks = text.bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    text.get(blanks..).unwrap_or_default()
+}
+
 /// Tells whether a section does not count, and is right: of two hundred, that is nearly every one.
 fn is_aside(pairs: &[Pair<'_>], counts: &impl Fn(&When) -> bool) -> bool {
-    let conditions = pairs.iter().filter(|(key, _)| When::has(key));
-    let when =
-        When::deserialize(MapDeserializer::<_, Error>::new(conditions.map(|(key, value)| (*key, value))));
+    let conditions = pairs.iter().filter(|(key, _)| When::has(key)).map(|(key, value)| (*key, value));
+    let when = When::deserialize(MapDeserializer::<_, Error>::new(conditions));
     when.is_ok_and(|when| !counts(&when))
         && pairs.iter().enumerate().all(|(at, (key, value))| {
             let again = pairs.iter().take(at).any(|(before, _)| before == key);
             !again && (When::has(key) || Section::fits(key, value).is_ok())
         })
+}
+
+/// Reads a section from its plain lines.
+fn plain<T: DeserializeOwned>(pairs: &[Pair<'_>]) -> Option<T> {
+    T::deserialize(MapDeserializer::<_, Error>::new(pairs.iter().map(|(key, value)| (*key, value)))).ok()
 }
 
 /// What there may be before all sections.
@@ -111,72 +188,13 @@ struct Preamble {
     include: Vec<String>,
 }
 
-/// What a line is to the sections.
-enum Line {
-    /// The first one of a piece.
-    Head(Head),
-    /// Of the piece that we are in, such as `[[match.path]]`.
-    Body,
-    /// The head of some other table, or the middle of a list: not for us.
-    Foreign,
-}
-
-fn kind(line: &str) -> Line {
-    let line = line.trim_start_matches(BLANKS);
-    if !line.starts_with('[') {
-        return Line::Body;
-    }
-    let heads = [
-        ("[[match]]", Line::Head(Head::Match)),
-        ("[default]", Line::Head(Head::Default)),
-        ("[[match.path]]", Line::Body),
-    ];
-    let mut found = heads.into_iter().filter(|(head, _)| line.strip_prefix(head).is_some_and(is_over));
-    found.next().map_or(Line::Foreign, |(_, kind)| kind)
-}
-
-const BLANKS: [char; 2] = [' ', '\t'];
-
-/// Tells whether nothing but a comment is left of a line.
-fn is_over(rest: &str) -> bool {
-    let rest = rest.trim_start_matches(BLANKS).trim_end_matches('\n');
-    rest.is_empty() || rest.starts_with('#')
-}
-
-/// A key and its value.
-type Pair<'t> = (&'t str, Value<'t>);
-
-/// Takes what is under a head, or under none, apart, if each of the lines is plain.
-fn pairs(lines: &str) -> Option<Vec<Pair<'_>>> {
-    // Of what is neither ASCII nor a blank, not all is allowed everywhere.
-    if !lines.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
-        return None;
-    }
-    let mut pairs = Vec::with_capacity(8);
-    for line in lines.split('\n') {
-        match kind(line) {
-            Line::Head(_) => {}
-            Line::Body if is_over(line) => {}
-            _ => pairs.push(pair(line)?),
-        }
-    }
-    Some(pairs)
-}
-
-fn plain<T: DeserializeOwned>(pairs: &[Pair<'_>]) -> Option<T> {
-    T::deserialize(MapDeserializer::<_, Error>::new(pairs.iter().map(|(key, value)| (*key, value)))).ok()
-}
-
-/// Reads a line such as `key = "value"  # comment`.
-fn pair(line: &str) -> Option<Pair<'_>> {
-    let (key, rest) = line.split_once('=')?;
-    let key = key.trim_matches(BLANKS);
+/// Reads a line such as `key = "value"  # comment`, and returns it with the lines behind it.
+fn pair(line: &str) -> Option<(Pair<'_>, &str)> {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if key.is_empty() || !key.bytes().all(is_bare) {
-        return None;
-    }
-    let (value, rest) = value(rest.trim_start_matches(BLANKS))?;
-    is_over(rest).then_some((key, value))
+    let (key, rest) = line.split_at_checked(line.bytes().position(|byte| !is_bare(byte))?)?;
+    let rest = skip_blanks(rest).strip_prefix('=').filter(|_| !key.is_empty())?;
+    let (value, rest) = value(skip_blanks(rest))?;
+    Some(((key, value), end_line(rest)?))
 }
 
 /// A value of the kinds that the keys take.
@@ -206,22 +224,24 @@ fn value(text: &str) -> Option<(Value<'_>, &str)> {
 
 /// Reads a text that stands for itself: no escapes, not several lines.
 fn quoted(text: &str) -> Option<(&str, &str)> {
-    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    let (inside, rest) = text.get(1..)?.split_once(quote)?;
-    let escapes = quote == '"' && inside.contains('\\');
-    // Two quotes may be the beginning of three.
-    (!escapes && !rest.starts_with(quote)).then_some((inside, rest))
+    let (&quote, inside) =
+        text.as_bytes().split_first().filter(|(quote, _)| matches!(quote, b'"' | b'\''))?;
+    let end = inside.iter().position(|&byte| byte == quote || matches!(byte, b'\\' | b'\n'))?;
+    let (inside, rest) = text.get(1..)?.split_at_checked(end)?;
+    // Escapes and several lines are for the library; and two quotes may be the beginning of three.
+    let rest = rest.strip_prefix(char::from(quote)).filter(|rest| !rest.starts_with(char::from(quote)))?;
+    Some((inside, rest))
 }
 
 fn list(text: &str) -> Option<(Value<'_>, &str)> {
     let mut texts = Vec::new();
-    let mut rest = text.get(1..)?.trim_start_matches(BLANKS);
+    let mut rest = skip_blanks(text.get(1..)?);
     while !rest.starts_with(']') {
         let (text, behind) = quoted(rest)?;
         texts.push(text);
-        rest = behind.trim_start_matches(BLANKS);
+        rest = skip_blanks(behind);
         match rest.strip_prefix(',') {
-            Some(next) => rest = next.trim_start_matches(BLANKS),
+            Some(next) => rest = skip_blanks(next),
             None if rest.starts_with(']') => {}
             None => return None,
         }
@@ -370,10 +390,14 @@ mod tests {
                 assert_eq!(long, Ok(short), "{text}");
                 read_short += 1;
             }
-            if text.lines().any(|line| line.trim_start().starts_with('[')) {
+            let lines: Vec<Line<'_>> = text.split_inclusive('\n').map(|line| read_line(line).0).collect();
+            if !is_printable(&text) || !lines.iter().all(|line| matches!(line, Line::Empty | Line::Pair(_))) {
                 continue;
             }
-            if let Some(section) = pairs(&text).and_then(|pairs| plain::<Section>(&pairs)) {
+            let pairs = lines
+                .into_iter()
+                .filter_map(|line| if let Line::Pair(pair) = line { Some(pair) } else { None });
+            if let Some(section) = plain::<Section>(&pairs.collect::<Vec<_>>()) {
                 let all = read_all("f", &format!("[default]\n{text}"), &counts).unwrap();
                 assert_eq!(all.default.unwrap().section, section, "{text}");
                 plain_forms += usize::from(count > 1);

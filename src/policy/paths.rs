@@ -233,6 +233,10 @@ impl FromStr for Part {
             "**" => return Ok(Self::Any),
             "" | "." | ".." => return Err("a pattern has no empty names, no . and no .."),
             _ if text.len() > LENGTH => return Err("a name of a pattern has no more than 255 letters"),
+            // Nearly every name of an account is only that.
+            _ if !text.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) => {
+                return Ok(Self::Name(text.into()));
+            }
             _ if text.contains("**") => return Err("** stands alone between slashes"),
             _ => {}
         }
