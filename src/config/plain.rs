@@ -16,34 +16,28 @@ use crate::policy::{Entry, Match, Section, When};
 pub(super) fn read(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Option<Text> {
     let mut whole = Text::default();
     let mut piece = Piece { head: Head::Preamble, file, line: 1, pairs: Vec::new(), is_plain: true };
-    let (mut start, mut rest) = (text, text);
+    let (mut cursor, mut start) = (Cursor { text, at: 0 }, 0);
     for number in 1.. {
-        let (line, behind) = read_line(rest);
-        match line {
+        let at = cursor.at;
+        match cursor.line() {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, before(start, rest)?, counts)?;
+                whole.take(&piece, text.get(start..at)?, counts)?;
                 piece.pairs.clear();
                 piece = Piece { head, line: number, is_plain: true, ..piece };
-                start = rest;
+                start = at;
             }
             Line::Foreign => return None,
             Line::Empty => {}
             Line::Odd => piece.is_plain = false,
             Line::Pair(pair) => piece.pairs.push(pair),
         }
-        rest = behind;
-        if rest.is_empty() {
+        if cursor.rest().is_empty() {
             break;
         }
     }
-    whole.take(&piece, start, counts)?;
+    whole.take(&piece, text.get(start..)?, counts)?;
     Some(whole)
-}
-
-/// Returns what is in `text` before its end `rest`.
-fn before<'t>(text: &'t str, rest: &str) -> Option<&'t str> {
-    text.get(..text.len().checked_sub(rest.len())?)
 }
 
 /// Lines of the file that are read together.
@@ -124,44 +118,123 @@ enum Line<'t> {
     Odd,
     /// Nothing, or a comment.
     Empty,
-    /// A plain line.
+    /// A plain line: `key = "value"  # comment`.
     Pair(Pair<'t>),
 }
 
-/// Reads the first line of `text`, and returns it with the lines behind it.
-fn read_line(text: &str) -> (Line<'_>, &str) {
-    let text = skip_blanks(text);
-    let odd = |line| (line, skip_line(text));
-    match text.as_bytes().first() {
-        None | Some(b'\n' | b'#') => odd(Line::Empty),
-        Some(b'[') => {
-            let heads = [
-                ("[[match]]", Line::Head(Head::Match)),
-                ("[default]", Line::Head(Head::Default)),
-                ("[[match.path]]", Line::Odd),
-            ];
-            let mut found =
-                heads.into_iter().filter(|(head, _)| text.strip_prefix(head).and_then(end_line).is_some());
-            odd(found.next().map_or(Line::Foreign, |(_, line)| line))
+/// A place in the text. Nothing but `line` goes past the end of a line.
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl<'t> Cursor<'t> {
+    /// Reads a line, and goes to the next one.
+    fn line(&mut self) -> Line<'t> {
+        self.take(is_blank);
+        let line = match self.rest() {
+            [] | [b'\n' | b'#', ..] => Line::Empty,
+            [b'[', ..] => self.head(),
+            _ => self.pair().map_or(Line::Odd, Line::Pair),
+        };
+        self.take(|byte| byte != b'\n');
+        self.eat(b'\n');
+        line
+    }
+
+    fn head(&mut self) -> Line<'t> {
+        let heads: [(&[u8], _); 3] = [
+            (b"[[match]]", Line::Head(Head::Match)),
+            (b"[default]", Line::Head(Head::Default)),
+            (b"[[match.path]]", Line::Odd),
+        ];
+        for (head, line) in heads {
+            if self.rest().starts_with(head) {
+                self.at = self.at.saturating_add(head.len());
+                return if self.is_over() { line } else { Line::Foreign };
+            }
         }
-        Some(_) => pair(text).map_or_else(|| odd(Line::Odd), |(pair, behind)| (Line::Pair(pair), behind)),
+        Line::Foreign
+    }
+
+    fn pair(&mut self) -> Option<Pair<'t>> {
+        let key = self.take(is_bare);
+        self.take(is_blank);
+        if key.is_empty() || !self.eat(b'=') {
+            return None;
+        }
+        self.take(is_blank);
+        let value = match self.rest() {
+            [b'"' | b'\'', ..] => Value::Text(self.quoted()?),
+            [b'[', ..] => Value::Texts(self.list()?),
+            _ => match self.take(is_bare) {
+                "true" => Value::Flag(true),
+                "false" => Value::Flag(false),
+                digits if digits.len() > 1 && digits.starts_with('0') => return None,
+                digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    Value::Number(digits.parse().ok()?)
+                }
+                _ => return None,
+            },
+        };
+        self.is_over().then_some((key, value))
+    }
+
+    /// Reads a text that stands for itself: no escapes, not several lines.
+    fn quoted(&mut self) -> Option<&'t str> {
+        let quote = self.rest().first().copied().filter(|quote| matches!(quote, b'"' | b'\''))?;
+        self.eat(quote);
+        let inside = self.take(|byte| byte != quote && !matches!(byte, b'\\' | b'\n'));
+        // Two quotes may be the beginning of three.
+        (self.eat(quote) && !self.eat(quote)).then_some(inside)
+    }
+
+    fn list(&mut self) -> Option<Vec<&'t str>> {
+        let mut texts = Vec::new();
+        self.eat(b'[');
+        self.take(is_blank);
+        while !self.eat(b']') {
+            texts.push(self.quoted()?);
+            self.take(is_blank);
+            if !self.eat(b',') && !self.rest().starts_with(b"]") {
+                return None;
+            }
+            self.take(is_blank);
+        }
+        Some(texts)
+    }
+
+    /// Tells whether nothing but a comment is left of the line.
+    fn is_over(&mut self) -> bool {
+        self.take(is_blank);
+        matches!(self.rest(), [] | [b'\n' | b'#', ..])
+    }
+
+    fn rest(&self) -> &'t [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let is_there = self.rest().first() == Some(&byte);
+        self.at = self.at.saturating_add(usize::from(is_there));
+        is_there
+    }
+
+    fn take(&mut self, wanted: impl Fn(u8) -> bool) -> &'t str {
+        let rest = self.rest();
+        let length = rest.iter().position(|&byte| !wanted(byte)).unwrap_or(rest.len());
+        let (begin, end) = (self.at, self.at.saturating_add(length));
+        self.at = end;
+        self.text.get(begin..end).unwrap_or_default()
     }
 }
 
-fn skip_line(text: &str) -> &str {
-    let end = text.bytes().position(|byte| byte == b'\n').and_then(|end| text.get(end..)?.get(1..));
-    end.unwrap_or_default()
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
-/// Returns what is behind the line, if nothing but a comment is left of it.
-fn end_line(rest: &str) -> Option<&str> {
-    let rest = skip_blanks(rest);
-    matches!(rest.as_bytes(), [] | [b'\n' | b'#', ..]).then(|| skip_line(rest))
-}
-
-fn skip_blanks(text: &str) -> &str {
-    let blanks = text.bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    text.get(blanks..).unwrap_or_default()
+fn is_bare(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_')
 }
 
 /// Tells whether a section does not count, and is right: of two hundred, that is nearly every one.
@@ -188,15 +261,6 @@ struct Preamble {
     include: Vec<String>,
 }
 
-/// Reads a line such as `key = "value"  # comment`, and returns it with the lines behind it.
-fn pair(line: &str) -> Option<(Pair<'_>, &str)> {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let (key, rest) = line.split_at_checked(line.bytes().position(|byte| !is_bare(byte))?)?;
-    let rest = skip_blanks(rest).strip_prefix('=').filter(|_| !key.is_empty())?;
-    let (value, rest) = value(skip_blanks(rest))?;
-    Some(((key, value), end_line(rest)?))
-}
-
 /// A value of the kinds that the keys take.
 #[derive(Clone, Debug)]
 enum Value<'t> {
@@ -204,49 +268,6 @@ enum Value<'t> {
     Number(i64),
     Text(&'t str),
     Texts(Vec<&'t str>),
-}
-
-/// Reads a value at the beginning of `text`, and returns it with what is behind it.
-fn value(text: &str) -> Option<(Value<'_>, &str)> {
-    match text.as_bytes().first()? {
-        b'"' | b'\'' => quoted(text).map(|(text, rest)| (Value::Text(text), rest)),
-        b'[' => list(text),
-        b't' => text.strip_prefix("true").map(|rest| (Value::Flag(true), rest)),
-        b'f' => text.strip_prefix("false").map(|rest| (Value::Flag(false), rest)),
-        _ => {
-            let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-            let (digits, rest) = text.split_at_checked(end)?;
-            let number = digits.parse().ok().filter(|_| digits.len() == 1 || !digits.starts_with('0'))?;
-            Some((Value::Number(number), rest))
-        }
-    }
-}
-
-/// Reads a text that stands for itself: no escapes, not several lines.
-fn quoted(text: &str) -> Option<(&str, &str)> {
-    let (&quote, inside) =
-        text.as_bytes().split_first().filter(|(quote, _)| matches!(quote, b'"' | b'\''))?;
-    let end = inside.iter().position(|&byte| byte == quote || matches!(byte, b'\\' | b'\n'))?;
-    let (inside, rest) = text.get(1..)?.split_at_checked(end)?;
-    // Escapes and several lines are for the library; and two quotes may be the beginning of three.
-    let rest = rest.strip_prefix(char::from(quote)).filter(|rest| !rest.starts_with(char::from(quote)))?;
-    Some((inside, rest))
-}
-
-fn list(text: &str) -> Option<(Value<'_>, &str)> {
-    let mut texts = Vec::new();
-    let mut rest = skip_blanks(text.get(1..)?);
-    while !rest.starts_with(']') {
-        let (text, behind) = quoted(rest)?;
-        texts.push(text);
-        rest = skip_blanks(behind);
-        match rest.strip_prefix(',') {
-            Some(next) => rest = skip_blanks(next),
-            None if rest.starts_with(']') => {}
-            None => return None,
-        }
-    }
-    Some((Value::Texts(texts), rest.get(1..)?))
 }
 
 impl<'t> IntoDeserializer<'t> for &Value<'t> {
@@ -390,7 +411,8 @@ mod tests {
                 assert_eq!(long, Ok(short), "{text}");
                 read_short += 1;
             }
-            let lines: Vec<Line<'_>> = text.split_inclusive('\n').map(|line| read_line(line).0).collect();
+            let lines: Vec<Line<'_>> =
+                text.split_inclusive('\n').map(|text| Cursor { text, at: 0 }.line()).collect();
             if !is_printable(&text) || !lines.iter().all(|line| matches!(line, Line::Empty | Line::Pair(_))) {
                 continue;
             }
