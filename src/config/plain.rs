@@ -15,7 +15,7 @@ use crate::policy::{Entry, Match, Section, When};
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Option<Text> {
     let mut whole = Text::default();
-    let mut piece = Piece { head: Head::Preamble, file, line: 1, pairs: Vec::new(), is_plain: true };
+    let mut piece = Piece { head: Head::Preamble, file, line: 1, pairs: Pairs::default(), is_plain: true };
     let (mut cursor, mut start) = (Cursor { text, at: 0 }, 0);
     for number in 1.. {
         let at = cursor.at;
@@ -46,7 +46,7 @@ struct Piece<'t> {
     file: &'t str,
     /// The number of the first line.
     line: usize,
-    pairs: Vec<Pair<'t>>,
+    pairs: Pairs<'t>,
     /// Whether the pairs are all that is there.
     is_plain: bool,
 }
@@ -66,15 +66,16 @@ type Pair<'t> = (&'t str, Value<'t>);
 
 impl Text {
     fn take(&mut self, piece: &Piece<'_>, lines: &str, counts: &impl Fn(&When) -> bool) -> Option<()> {
-        let pairs = (piece.is_plain && is_printable(lines)).then_some(piece.pairs.as_slice());
+        let pairs = (piece.is_plain && is_printable(lines)).then_some(&piece.pairs);
         match piece.head {
             Head::Preamble => {
-                let Preamble { include } = pairs.and_then(plain).or_else(|| toml::from_str(lines).ok())?;
+                let Preamble { include } =
+                    pairs.and_then(Pairs::read).or_else(|| toml::from_str(lines).ok())?;
                 self.include = include;
             }
-            Head::Match if pairs.is_some_and(|pairs| is_aside(pairs, counts)) => {}
+            Head::Match if pairs.is_some_and(|pairs| pairs.are_aside(counts)) => {}
             Head::Match => {
-                let one: Match = pairs.and_then(plain).or_else(|| {
+                let one: Match = pairs.and_then(Pairs::read).or_else(|| {
                     let tables: Tables = toml::from_str(lines).ok()?;
                     tables.matches.into_iter().next().map(toml::Spanned::into_inner)
                 })?;
@@ -85,7 +86,7 @@ impl Text {
             }
             Head::Default if self.default.is_some() => return None,
             Head::Default => {
-                let section = pairs.and_then(plain).or_else(|| {
+                let section = pairs.and_then(Pairs::read).or_else(|| {
                     let tables: Tables = toml::from_str(lines).ok()?;
                     tables.default.map(toml::Spanned::into_inner)
                 })?;
@@ -131,14 +132,16 @@ struct Cursor<'t> {
 impl<'t> Cursor<'t> {
     /// Reads a line, and goes to the next one.
     fn line(&mut self) -> Line<'t> {
-        self.take(is_blank);
-        let line = match self.rest() {
-            [] | [b'\n' | b'#', ..] => Line::Empty,
-            [b'[', ..] => self.head(),
-            _ => self.pair().map_or(Line::Odd, Line::Pair),
+        self.skip_blanks();
+        let line = match self.peek() {
+            None | Some(b'\n' | b'#') => Line::Empty,
+            Some(b'[') => self.head(),
+            Some(_) => self.pair().map_or(Line::Odd, Line::Pair),
         };
-        self.take(|byte| byte != b'\n');
-        self.eat(b'\n');
+        if !self.eat(b'\n') {
+            self.take(|byte| byte != b'\n');
+            self.eat(b'\n');
+        }
         line
     }
 
@@ -159,14 +162,14 @@ impl<'t> Cursor<'t> {
 
     fn pair(&mut self) -> Option<Pair<'t>> {
         let key = self.take(is_bare);
-        self.take(is_blank);
+        self.skip_blanks();
         if key.is_empty() || !self.eat(b'=') {
             return None;
         }
-        self.take(is_blank);
-        let value = match self.rest() {
-            [b'"' | b'\'', ..] => Value::Text(self.quoted()?),
-            [b'[', ..] => Value::Texts(self.list()?),
+        self.skip_blanks();
+        let value = match self.peek()? {
+            b'"' | b'\'' => Value::Text(self.quoted()?),
+            b'[' => Value::Texts(self.list()?),
             _ => match self.take(is_bare) {
                 "true" => Value::Flag(true),
                 "false" => Value::Flag(false),
@@ -182,7 +185,7 @@ impl<'t> Cursor<'t> {
 
     /// Reads a text that stands for itself: no escapes, not several lines.
     fn quoted(&mut self) -> Option<&'t str> {
-        let quote = self.rest().first().copied().filter(|quote| matches!(quote, b'"' | b'\''))?;
+        let quote = self.peek().filter(|quote| matches!(quote, b'"' | b'\''))?;
         self.eat(quote);
         let inside = self.take(|byte| byte != quote && !matches!(byte, b'\\' | b'\n'));
         // Two quotes may be the beginning of three.
@@ -192,22 +195,22 @@ impl<'t> Cursor<'t> {
     fn list(&mut self) -> Option<Vec<&'t str>> {
         let mut texts = Vec::new();
         self.eat(b'[');
-        self.take(is_blank);
+        self.skip_blanks();
         while !self.eat(b']') {
             texts.push(self.quoted()?);
-            self.take(is_blank);
-            if !self.eat(b',') && !self.rest().starts_with(b"]") {
+            self.skip_blanks();
+            if !self.eat(b',') && self.peek() != Some(b']') {
                 return None;
             }
-            self.take(is_blank);
+            self.skip_blanks();
         }
         Some(texts)
     }
 
     /// Tells whether nothing but a comment is left of the line.
     fn is_over(&mut self) -> bool {
-        self.take(is_blank);
-        matches!(self.rest(), [] | [b'\n' | b'#', ..])
+        self.skip_blanks();
+        matches!(self.peek(), None | Some(b'\n' | b'#'))
     }
 
     fn rest(&self) -> &'t [u8] {
@@ -215,9 +218,19 @@ impl<'t> Cursor<'t> {
     }
 
     fn eat(&mut self, byte: u8) -> bool {
-        let is_there = self.rest().first() == Some(&byte);
+        let is_there = self.peek() == Some(byte);
         self.at = self.at.saturating_add(usize::from(is_there));
         is_there
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_blanks(&mut self) {
+        while let Some(b' ' | b'\t') = self.peek() {
+            self.at = self.at.saturating_add(1);
+        }
     }
 
     fn take(&mut self, wanted: impl Fn(u8) -> bool) -> &'t str {
@@ -229,28 +242,45 @@ impl<'t> Cursor<'t> {
     }
 }
 
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
 fn is_bare(byte: u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_')
+    // What is likely first: this is asked of every other byte of the file.
+    byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Tells whether a section does not count, and is right: of two hundred, that is nearly every one.
-fn is_aside(pairs: &[Pair<'_>], counts: &impl Fn(&When) -> bool) -> bool {
-    let conditions = pairs.iter().filter(|(key, _)| When::has(key)).map(|(key, value)| (*key, value));
-    let when = When::deserialize(MapDeserializer::<_, Error>::new(conditions));
-    when.is_ok_and(|when| !counts(&when))
-        && pairs.iter().enumerate().all(|(at, (key, value))| {
-            let again = pairs.iter().take(at).any(|(before, _)| before == key);
-            !again && (When::has(key) || Section::fits(key, value).is_ok())
-        })
+/// The plain lines of a section.
+#[derive(Default)]
+struct Pairs<'t> {
+    conditions: Vec<Pair<'t>>,
+    rest: Vec<Pair<'t>>,
 }
 
-/// Reads a section from its plain lines.
-fn plain<T: DeserializeOwned>(pairs: &[Pair<'_>]) -> Option<T> {
-    T::deserialize(MapDeserializer::<_, Error>::new(pairs.iter().map(|(key, value)| (*key, value)))).ok()
+impl<'t> Pairs<'t> {
+    fn push(&mut self, pair: Pair<'t>) {
+        if When::has(pair.0) { &mut self.conditions } else { &mut self.rest }.push(pair);
+    }
+
+    fn clear(&mut self) {
+        self.conditions.clear();
+        self.rest.clear();
+    }
+
+    /// Reads the section.
+    fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        read_pairs(self.conditions.iter().chain(&self.rest))
+    }
+
+    /// Tells whether the section does not count, and is right: of two hundred, that is nearly every one.
+    fn are_aside(&self, counts: &impl Fn(&When) -> bool) -> bool {
+        let again = |at: usize, key: &str| self.rest.iter().take(at).any(|(before, _)| *before == key);
+        let fits =
+            |(at, (key, value)): (usize, &Pair<'_>)| !again(at, key) && Section::fits(key, value).is_ok();
+        read_pairs(self.conditions.iter()).is_some_and(|when| !counts(&when))
+            && self.rest.iter().enumerate().all(fits)
+    }
+}
+
+fn read_pairs<'p, 't: 'p, T: DeserializeOwned>(pairs: impl Iterator<Item = &'p Pair<'t>>) -> Option<T> {
+    T::deserialize(MapDeserializer::<_, Error>::new(pairs.map(|(key, value)| (*key, value)))).ok()
 }
 
 /// What there may be before all sections.
@@ -416,10 +446,13 @@ mod tests {
             if !is_printable(&text) || !lines.iter().all(|line| matches!(line, Line::Empty | Line::Pair(_))) {
                 continue;
             }
-            let pairs = lines
-                .into_iter()
-                .filter_map(|line| if let Line::Pair(pair) = line { Some(pair) } else { None });
-            if let Some(section) = plain::<Section>(&pairs.collect::<Vec<_>>()) {
+            let mut pairs = Pairs::default();
+            for line in lines {
+                if let Line::Pair(pair) = line {
+                    pairs.push(pair);
+                }
+            }
+            if let Some(section) = pairs.read::<Section>() {
                 let all = read_all("f", &format!("[default]\n{text}"), &counts).unwrap();
                 assert_eq!(all.default.unwrap().section, section, "{text}");
                 plain_forms += usize::from(count > 1);

@@ -158,7 +158,12 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bare = text.strip_suffix('/').unwrap_or(text);
-        let anchored = bare.contains('/');
+        let anchored = bare.bytes().any(|byte| byte == b'/');
+        if !anchored {
+            // What most are: one name, without the machinery for many.
+            let part = Part::from_str(bare).map_err(|why| format!("{why}: {text:?}"))?;
+            return Ok(Self { anchored, parts: vec![part] });
+        }
         let bare = bare.strip_prefix('/').unwrap_or(bare);
         let parts = bare.split('/').map(Part::from_str).collect::<Result<_, _>>();
         parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
