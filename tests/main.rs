@@ -56,6 +56,8 @@ mod environment;
 mod escape;
 /// Every system call of an upload fails once, at every place.
 mod faults;
+/// The promise that no good file is lost, on file systems that there really are.
+mod file_systems;
 /// The program's rooms and what each may know: imports go down, never up, never in a circle.
 mod floors;
 /// Patterns, braces and `~` in the client's command line, which no shell has seen.

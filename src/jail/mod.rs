@@ -38,7 +38,7 @@ use crate::name::{ClientPath, FileName};
 use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
 use crate::request::{Keep, TargetKind};
-use durability::{Disks, settle_names};
+use durability::{Disks, Lately, settle_names};
 use gate::straighten;
 use limits::Used;
 use lookup::{Links, Lookup};
@@ -62,6 +62,7 @@ pub struct Jail {
     storage: Storage,
     umask: u32,
     disks: Disks,
+    lately: Lately,
     lacks: Lacks,
 }
 
@@ -160,6 +161,7 @@ impl Jail {
             used: Used::default(),
             storage,
             disks: Disks::default(),
+            lately: Lately::default(),
             lacks: Lacks::default(),
         })
     }

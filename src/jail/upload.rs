@@ -146,6 +146,7 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
+        self.jail.write_at_once(home.device()?, &file);
         Ok(Upload {
             jail: self.jail,
             home,
@@ -276,6 +277,9 @@ impl Upload<'_> {
         if matches!(self.manner, Manner::InPlace) {
             self.cut()?;
         }
+        // A file system on a network or in a process may only now find out that there is no room, and says so once: not in
+        // the answer to something that the contents can do without. Not the file itself, which holds the lock.
+        close(self.file.try_clone()?)?;
         // As OpenSSH: contents without their attributes are better than none, and the client is told.
         let moded = self.set_mode(mode, keep);
         let timed = match times.filter(|_| self.jail.storage.times == Leave::Given) {
@@ -291,8 +295,6 @@ impl Upload<'_> {
                 settled => settled?,
             }
         }
-        // A network file system may only now find out that there is no room. Not the file itself, which holds the lock.
-        close(self.file.try_clone()?)?;
         if let Manner::Renamed(temporary) = &self.manner {
             match &self.taken {
                 Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,

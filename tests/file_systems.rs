@@ -1,0 +1,588 @@
+//! The promise that no good file is lost, on file systems that there really are: mounted, filled up, and read-only.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, renameat2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::statfs::statfs;
+use nix::unistd::syncfs;
+
+use crate::peer::Peer;
+use crate::server::Server;
+use crate::sshd::bench::skip;
+use crate::tally;
+use crate::yard::Yard;
+
+/// Bytes that are left when a file system has been filled up, about: less than a file that is looked at before it comes.
+const LEFT: usize = 512 * 1024;
+
+/// Bytes that it is filled up with at once.
+const STEP: usize = 2 << 20;
+const SMALL_STEP: usize = 64 * 1024;
+
+/// What is too large then, and not so large that it is refused by what is free.
+const LARGE: usize = 900 * 1024;
+
+/// A file system over the root of a yard, in the thread's own namespace: gone when dropped, whatever happens.
+struct Mounted {
+    /// What was mounted, the last one first.
+    points: Vec<PathBuf>,
+    daemon: Option<Child>,
+    /// Where what fills it up is put; beside the root if that can be.
+    ballast: PathBuf,
+}
+
+impl Mounted {
+    fn at(point: &Path) -> Self {
+        Self { points: vec![point.to_path_buf()], daemon: None, ballast: point.join("ballast") }
+    }
+
+    fn and(mut self, point: &Path) -> Self {
+        self.points.insert(0, point.to_path_buf());
+        self
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        for point in &self.points {
+            // A program that a test started a moment ago may have it open; the namespace ends with the thread.
+            let _ = umount2(point, MntFlags::MNT_DETACH);
+        }
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// Runs a program that mounts or makes something; `Err` is why it could not.
+fn run(program: &str, words: &[&str], paths: &[&Path]) -> Result<(), String> {
+    let output = Command::new(program).args(words).args(paths).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    if output.status.success() { Ok(()) } else { Err(format!("{program}: {said}")) }
+}
+
+fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
+    mount(Some("none"), point, Some("tmpfs"), MsFlags::empty(), Some(options))
+        .map_err(|errno| format!("tmpfs: {errno}"))?;
+    Ok(Mounted::at(point))
+}
+
+/// An image of so many MiB, made by `program`, over a loop device.
+fn image(yard: &Yard, point: &Path, program: &str, words: &[&str], size: u64) -> Result<Mounted, String> {
+    let image = yard.home().join("image");
+    File::create(&image).and_then(|file| file.set_len(size << 20)).unwrap();
+    run(program, words, &[&image])?;
+    run("mount", &["-o", "loop"], &[&image, point])?;
+    let _ = fs::remove_dir(point.join("lost+found"));
+    Ok(Mounted::at(point))
+}
+
+/// A small file system beside the root, and the directory in it that another one is made of.
+fn layers(yard: &Yard) -> Result<(Mounted, PathBuf), String> {
+    let below = yard.home().join("below");
+    fs::create_dir(&below).unwrap();
+    let mut mounted = memory(&below, "size=8m")?;
+    for name in ["lower", "upper", "work"] {
+        fs::create_dir(below.join(name)).unwrap();
+    }
+    mounted.ballast = below.join("ballast");
+    Ok((mounted, below))
+}
+
+fn overlay_options(below: &Path) -> String {
+    let at = |name: &str| below.join(name).display().to_string();
+    format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"))
+}
+
+/// A file system in a process: `words` are the program's, the mount point comes last.
+fn in_a_process(yard: &Yard, below: Mounted, program: &str, words: &[&OsStr]) -> Result<Mounted, String> {
+    /// FUSE_SUPER_MAGIC of statfs(2).
+    const FUSE: i64 = 0x6573_5546;
+    let point = yard.path("");
+    let mut below = below.and(&point);
+    let mut command = Command::new(program);
+    command.args(words).arg(&point).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    below.daemon = Some(command.spawn().map_err(|error| format!("{program}: {error}"))?);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while statfs(&point).is_ok_and(|found| found.filesystem_type().0 != FUSE) {
+        if let Ok(Some(status)) = below.daemon.as_mut().unwrap().try_wait() {
+            return Err(format!("{program}: {status}"));
+        }
+        assert!(Instant::now() < deadline, "{program} mounts nothing");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(below)
+}
+
+/// Runs a scenario in a namespace of its own, where something is mounted over the root of the yard.
+fn where_there_is(
+    mounts: impl FnOnce(&Yard) -> Result<Mounted, String> + Send,
+    scenario: impl FnOnce(&Yard, &Mounted) + Send,
+) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    thread::scope(|scope| {
+        let mounting = thread::Builder::new().name(name).spawn_scoped(scope, || {
+            let Some(yard) = Yard::confined() else { return };
+            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            let apart = unshare(CloneFlags::CLONE_NEWNS)
+                .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>));
+            if apart.is_err() {
+                return tally::skipped("no right to mount");
+            }
+            match mounts(&yard) {
+                Ok(mounted) => {
+                    scenario(&yard, &mounted);
+                    assert_eq!(temporaries(&yard), [""; 0], "nothing is left");
+                }
+                Err(why) => skip(&why),
+            }
+        });
+        if let Err(panic) = mounting.unwrap().join() {
+            resume_unwind(panic);
+        }
+    });
+}
+
+fn temporaries(yard: &Yard) -> Vec<String> {
+    yard.listing().into_iter().filter(|name| name.contains(".scp-")).collect()
+}
+
+/// Fills the file system up, but for about `left` bytes.
+fn fill(ballast: &Path, left: usize) {
+    fs::create_dir_all(ballast).unwrap();
+    let made = |size: usize, number: usize| ballast.join(format!("{size}-{number}"));
+    let put = |size: usize, number: usize| -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(made(size, number))?;
+        if fallocate(&file, FallocateFlags::empty(), 0, size as i64).is_err() {
+            file.write_all(&vec![b'.'; size])?;
+        }
+        file.sync_all()
+    };
+    let settle = || syncfs(File::open(ballast).unwrap()).unwrap();
+    // In large steps, and the last of them in small ones.
+    for (step, room) in [(STEP, STEP), (SMALL_STEP, left)] {
+        let mut number = 0;
+        while put(step, number).is_ok() {
+            number += 1;
+            assert!(number < 1000, "it does not get full");
+        }
+        let _ = fs::remove_file(made(step, number));
+        for back in 1..=room.div_ceil(step) {
+            fs::remove_file(made(step, number - back)).unwrap();
+        }
+        // Some give back only then what was removed.
+        settle();
+    }
+}
+
+/// Offers a file that there is no room for, and hears the one refusal, at the record or behind the contents.
+#[track_caller]
+fn is_refused_for_want_of_room(peer: &mut Peer, name: &str, size: usize, meanwhile: impl FnOnce()) {
+    peer.says_record(format!("C0600 {size} {name}"));
+    if peer.hears_whether_ok() {
+        meanwhile();
+        peer.says(vec![b'n'; size]).says_ok();
+    }
+    let heard = peer.hears_refusal();
+    let why = heard.rsplit(": ").next().unwrap();
+    // The last one is FUSE's word for a write of which less was taken than was given.
+    let full = ["No space left on device", "Quota exceeded", "I/O error"].contains(&why);
+    assert!((full || why.contains(" needed, ")) && heard.contains(name), "{heard}");
+}
+
+/// What the file system can do, as the kernel says to somebody else than the program.
+struct Abilities {
+    named: &'static str,
+    unnamed: bool,
+    no_replace: bool,
+    exchange: bool,
+    durable: bool,
+    links: bool,
+    locks: bool,
+    lists: bool,
+    attributes: bool,
+}
+
+impl Abilities {
+    fn of(named: &'static str, yard: &Yard) -> Self {
+        yard.file("one", "1").dir("d1").dir("d2");
+        let root = File::open(yard.path("")).unwrap();
+        let rename = |from: &str, to: &str, flags| {
+            renameat2(&root, OsStr::new(from), &root, OsStr::new(to), flags).is_ok()
+        };
+        let sets = |program: &str, words: [&str; 4]| {
+            Command::new(program)
+                .args(words)
+                .arg(yard.path("one"))
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        let found = Self {
+            named,
+            unnamed: OpenOptions::new()
+                .write(true)
+                .custom_flags(OFlag::O_TMPFILE.bits())
+                .open(yard.path(""))
+                .is_ok(),
+            no_replace: rename("one", "two", RenameFlags::RENAME_NOREPLACE)
+                && rename("two", "one", RenameFlags::empty()),
+            exchange: rename("d1", "d2", RenameFlags::RENAME_EXCHANGE),
+            durable: root.sync_all().is_ok(),
+            links: fs::hard_link(yard.path("one"), yard.path("link")).is_ok(),
+            locks: File::open(yard.path("one")).unwrap().try_lock().is_ok(),
+            lists: sets("setfacl", ["-m", "u:1:r", "-m", "m::r"]),
+            attributes: sets("setfattr", ["-n", "user.test", "-v", "1"]),
+        };
+        for name in ["one", "link"] {
+            let _ = fs::remove_file(yard.path(name));
+        }
+        fs::remove_dir(yard.path("d1")).unwrap();
+        fs::remove_dir(yard.path("d2")).unwrap();
+        found
+    }
+
+    /// A row of the table in docs/file-systems.md.
+    fn row(&self) -> String {
+        let cells = [
+            self.unnamed,
+            self.no_replace,
+            self.exchange,
+            self.durable,
+            self.links,
+            self.locks,
+            self.lists,
+            self.attributes,
+        ];
+        let cells = cells.map(|can| if can { "yes" } else { "no" });
+        format!("| {} | {} | held |", self.named, cells.join(" | "))
+    }
+}
+
+/// All that is promised of a file system that can be written to.
+fn is_kept(named: &'static str, yard: &Yard, mounted: &Mounted) {
+    let abilities = Abilities::of(named, yard);
+    stores_and_replaces(yard);
+    never_replaces_where_that_is_forbidden(yard, &abilities);
+    leaves_the_other_names(yard, &abilities);
+    makes_durable(yard);
+    swaps_trees(yard, &abilities);
+    stays_whole_when_full(yard, mounted);
+    tally::figure(&abilities.row());
+}
+
+fn stores_and_replaces(yard: &Yard) {
+    for contents in ["first", "2nd"] {
+        let mut peer = Peer::sink(yard, "-p", ".");
+        peer.hears_ok().says_record("T1000000000 0 1000000001 0").hears_ok();
+        peer.stores(format!("C0640 {} file", contents.len()), contents).hangs_up().sees_exit(0);
+        assert_eq!((yard.mode("file"), yard.stamps("file").0), (0o640, 1_000_000_000));
+        yard.has("file", contents);
+    }
+    let contents = vec![b'l'; 300_001];
+    Peer::sink(yard, "", ".").hears_ok().stores("C0644 300001 file", &contents).hangs_up().sees_exit(0);
+    yard.has("file", &contents);
+    assert_eq!(yard.mode("file"), 0o640, "without -p, the old one's");
+    fs::remove_file(yard.path("file")).unwrap();
+}
+
+fn never_replaces_where_that_is_forbidden(yard: &Yard, abilities: &Abilities) {
+    let log = yard.home().join("log");
+    yard.file("old", "old");
+    let mut peer = Server::of(yard).option("--no-overwrite").option("--log").option(&log).sink("", ".");
+    peer.hears_ok().says_record("C0644 3 old").hears_that("./old: File exists");
+    peer.stores("C0644 3 new", "new").stores("C0644 5 other", "other");
+    // Taken while it is on its way.
+    peer.says_record("C0644 3 late").hears_ok();
+    yard.file("late", "somebody's");
+    peer.says("new\0").hears_that("./late: File exists").hangs_up().sees_exit(1);
+    for (name, contents) in [("old", "old"), ("new", "new"), ("other", "other"), ("late", "somebody's")] {
+        yard.has(name, contents);
+        fs::remove_file(yard.path(name)).unwrap();
+    }
+    assert_eq!(lacks(&log), usize::from(!abilities.no_replace), "said once, where it is so");
+}
+
+/// Counts what the program said that the file system cannot do.
+fn lacks(log: &Path) -> usize {
+    let lines = fs::read_to_string(log).unwrap();
+    fs::remove_file(log).unwrap();
+    lines.matches("event=storage").count()
+}
+
+fn leaves_the_other_names(yard: &Yard, abilities: &Abilities) {
+    if !abilities.links {
+        return;
+    }
+    yard.file("old", "old").hard_link(yard.path("old"), "link");
+    Peer::sink(yard, "", ".").hears_ok().stores("C0644 3 old", "new").hangs_up().sees_exit(0);
+    yard.has("old", "new");
+    yard.has("link", "old");
+    for name in ["old", "link"] {
+        fs::remove_file(yard.path(name)).unwrap();
+    }
+}
+
+fn makes_durable(yard: &Yard) {
+    for sync in ["file", "session"] {
+        yard.file("old", "old");
+        let mut peer = Server::of(yard).option("--sync").option(sync).sink("-r", ".");
+        peer.hears_ok().stores("C0644 3 old", "new").says_record("D0755 0 d").hears_ok();
+        peer.stores("C0644 3 f", "new").says_record("E").hears_ok().hangs_up().sees_exit(0);
+        yard.has("old", "new");
+        yard.has("d/f", "new");
+        fs::remove_file(yard.path("old")).unwrap();
+        fs::remove_dir_all(yard.path("d")).unwrap();
+    }
+}
+
+fn tree(contents: &str) -> String {
+    let length = contents.len();
+    format!("D0750 0 site\nD0755 0 sub\nC0644 {length} f\n{contents}\0E\nC0644 {length} g\n{contents}\0E\n")
+}
+
+fn swaps_trees(yard: &Yard, abilities: &Abilities) {
+    let log = yard.home().join("log");
+    for (turn, contents) in ["1", "two"].into_iter().enumerate() {
+        let server = Server::of(yard).option("--commit").option("tree").option("--log").option(&log);
+        let mut peer = server.sink("-r", ".");
+        peer.says(tree(contents)).hangs_up().hears_the_rest();
+        peer.sees_exit(0);
+        yard.has("site/sub/f", contents);
+        yard.has("site/g", contents);
+        let needed = if turn == 0 { abilities.no_replace } else { abilities.exchange };
+        assert_eq!(lacks(&log), usize::from(!needed), "said once, where it is so");
+        fs::write(yard.path("site/obsolete"), "").unwrap();
+    }
+    let mut peer = Server::of(yard).option("--commit").option("tree").sink("-r", ".");
+    peer.says(&tree("cut")[..40]).hangs_up().hears_the_rest();
+    peer.sees_exit(1);
+    yard.has("site/sub/f", "two");
+    yard.has("site/obsolete", "");
+    fs::remove_dir_all(yard.path("site")).unwrap();
+    assert_eq!(temporaries(yard), [""; 0]);
+}
+
+fn stays_whole_when_full(yard: &Yard, mounted: &Mounted) {
+    let old = vec![b'o'; 100_000];
+    yard.file("old", &old).dir("site").file("site/f", &old);
+    let is_whole = || {
+        yard.has("old", &old);
+        yard.has("site/f", &old);
+        assert_eq!(temporaries(yard), [""; 0]);
+    };
+    let mut peer = Peer::sink(yard, "", ".");
+    peer.hears_ok();
+    // It gets full while the file is on its way, which no look beforehand can see.
+    is_refused_for_want_of_room(&mut peer, "old", 2 << 20, || fill(&mounted.ballast, LEFT));
+    is_whole();
+    peer.stores("C0644 5 small", "small");
+    // It is full.
+    for (name, size) in [("old", LARGE), ("new", LARGE), ("old", 64 << 20), ("new", 64 << 20)] {
+        is_refused_for_want_of_room(&mut peer, name, size, || {});
+        is_whole();
+        peer.stores("C0644 5 small", "small");
+    }
+    peer.hangs_up().sees_exit(1);
+    yard.has("small", "small");
+    assert!(!yard.path("new").exists());
+    // A tree, and what has to be on the disk.
+    for options in [&["--commit", "tree"][..], &["--sync", "file"], &["--sync", "session"]] {
+        let mut server = Server::of(yard);
+        for option in options {
+            server = server.option(option);
+        }
+        let mut peer = server.sink("-r", ".");
+        peer.hears_ok().says_record("D0755 0 site").hears_ok();
+        is_refused_for_want_of_room(&mut peer, "f", LARGE, || {});
+        peer.stores("C0644 5 small", "small").says_record("E");
+        if options[0] == "--commit" {
+            peer.hears_that("./site: not stored: 1 entries in it were refused");
+        } else {
+            peer.hears_ok();
+        }
+        peer.hangs_up().sees_exit(1);
+        is_whole();
+    }
+    fs::remove_dir_all(&mounted.ballast).unwrap();
+    for name in ["old", "small"] {
+        fs::remove_file(yard.path(name)).unwrap();
+    }
+    fs::remove_dir_all(yard.path("site")).unwrap();
+}
+
+// covers: security RES-06
+#[test]
+fn on_tmpfs() {
+    where_there_is(|yard| memory(&yard.path(""), "size=8m"), |yard, mounted| is_kept("tmpfs", yard, mounted));
+}
+
+#[test]
+fn on_ext4() {
+    where_there_is(
+        |yard| image(yard, &yard.path(""), "mkfs.ext4", &["-q", "-m", "0"], 16),
+        |yard, mounted| is_kept("ext4", yard, mounted),
+    );
+}
+
+#[test]
+fn on_xfs() {
+    where_there_is(
+        |yard| image(yard, &yard.path(""), "mkfs.xfs", &["-q"], 300),
+        |yard, mounted| is_kept("XFS", yard, mounted),
+    );
+}
+
+#[test]
+fn on_btrfs() {
+    where_there_is(
+        |yard| image(yard, &yard.path(""), "mkfs.btrfs", &["-q", "-m", "single", "-d", "single"], 128),
+        |yard, mounted| is_kept("Btrfs", yard, mounted),
+    );
+}
+
+#[test]
+fn on_overlayfs() {
+    where_there_is(
+        |yard| {
+            let (mounted, below) = layers(yard)?;
+            let point = yard.path("");
+            let options = overlay_options(&below);
+            mount(Some("none"), &point, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+                .map_err(|errno| format!("overlay: {errno}"))?;
+            Ok(mounted.and(&point))
+        },
+        |yard, mounted| is_kept("overlayfs", yard, mounted),
+    );
+}
+
+#[test]
+fn on_bindfs() {
+    where_there_is(
+        |yard| {
+            let (mounted, below) = layers(yard)?;
+            in_a_process(yard, mounted, "bindfs", &["-f".as_ref(), below.join("upper").as_os_str()])
+        },
+        |yard, mounted| is_kept("bindfs (FUSE)", yard, mounted),
+    );
+}
+
+/// It writes late: that there is no room is said by close(2), or by whatever flushes before.
+#[test]
+fn on_fuse_overlayfs() {
+    where_there_is(
+        |yard| {
+            let (mounted, below) = layers(yard)?;
+            let options = overlay_options(&below);
+            in_a_process(yard, mounted, "fuse-overlayfs", &["-f", "-o", &options].map(OsStr::new))
+        },
+        |yard, mounted| is_kept("fuse-overlayfs (FUSE)", yard, mounted),
+    );
+}
+
+/// EDQUOT, of Btrfs, whose quotas need nothing of the kernel's own.
+// covers: security RES-07
+#[test]
+fn with_a_quota_of_btrfs() {
+    where_there_is(
+        |yard| {
+            let (root, disk) = (yard.path(""), yard.home().join("disk"));
+            fs::create_dir(&disk).unwrap();
+            let mut mounted = image(yard, &disk, "mkfs.btrfs", &["-q", "-m", "single", "-d", "single"], 128)?;
+            let volume = disk.join("volume");
+            for (words, path) in [
+                (&["quota", "enable"][..], &disk),
+                (&["subvolume", "create"], &volume),
+                (&["qgroup", "limit", "8M"], &volume),
+            ] {
+                run("btrfs", words, &[path])?;
+            }
+            mount(Some(&volume), &root, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+            mounted.ballast = root.join("ballast");
+            Ok(mounted.and(&root))
+        },
+        |yard, mounted| is_kept("Btrfs with a quota", yard, mounted),
+    );
+}
+
+/// EDQUOT, of the kernel's quotas, where it has them.
+// covers: security RES-07
+#[test]
+fn with_a_quota_of_tmpfs() {
+    where_there_is(
+        |yard| memory(&yard.path(""), "size=64m,usrquota,usrquota_block_hardlimit=8m"),
+        |yard, mounted| is_kept("tmpfs with a quota", yard, mounted),
+    );
+}
+
+// covers: security RES-07
+#[test]
+fn without_an_inode_left() {
+    where_there_is(
+        |yard| memory(&yard.path(""), "size=8m,nr_inodes=6"),
+        |yard, _| {
+            const FULL: &str = "No space left on device";
+            yard.file("old", "old").dir("d").file("d/f", "f").file("last", "");
+            // The root, four, and none for a file beside the old one.
+            yard.dir("one-more");
+            let mut peer = Peer::sink(yard, "-r", ".");
+            peer.hears_ok();
+            for (record, name) in [("C0644 3 old", "old"), ("C0644 3 new", "new"), ("D0755 0 e", "e")] {
+                peer.says_record(record).hears_that(&format!("./{name}: {FULL}"));
+            }
+            peer.says_record("D0755 0 d")
+                .hears_ok()
+                .says_record("C0644 1 f")
+                .hears_that(&format!("./d/f: {FULL}"));
+            peer.says_record("E").hears_ok();
+            fs::remove_dir(yard.path("one-more")).unwrap();
+            peer.stores("C0644 3 old", "new").hangs_up().sees_exit(1);
+            yard.has("d/f", "f");
+            yard.has("old", "new");
+            let mut peer = Server::of(yard).option("--commit").option("tree").sink("-r", ".");
+            peer.hears_ok().says_record("D0755 0 d").hears_ok().says_record("C0644 1 f");
+            peer.hears_that(&format!("./d/f: {FULL}"));
+            peer.says_record("E").hears_that("./d: not stored: 1 entries in it were refused");
+            peer.hangs_up().sees_exit(1);
+            yard.has("d/f", "f");
+        },
+    );
+}
+
+// covers: security RES-10
+#[test]
+fn on_one_that_may_only_be_read() {
+    where_there_is(
+        |yard| memory(&yard.path(""), "size=8m"),
+        |yard, mounted| {
+            yard.file("old", "old").dir("d").file("d/f", "f");
+            let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            mount(None::<&str>, &mounted.points[0], None::<&str>, read_only, None::<&str>).unwrap();
+            let mut peer = Peer::sink(yard, "-r", ".");
+            peer.hears_ok();
+            for record in ["C0644 3 old", "C0644 3 new", "D0755 0 e"] {
+                peer.says_record(record);
+                let heard = peer.hears_refusal();
+                assert!(heard.ends_with("Read-only file system"), "{heard}");
+            }
+            peer.says_record("D0755 0 d").hears_ok().says_record("C0644 1 f");
+            peer.hears_that("./d/f: Read-only file system").says_record("E").hears_ok();
+            peer.hangs_up().sees_exit(1);
+            yard.has("old", "old");
+            yard.has("d/f", "f");
+        },
+    );
+}
