@@ -78,6 +78,8 @@ pub enum Cause {
     TooMany(u64),
     /// The rights of this session do not include it.
     Unauthorised(&'static str),
+    /// It was copied, and is there, but perhaps not after a power cut.
+    Unsettled(Errno),
 }
 
 impl Refusal {
@@ -105,6 +107,11 @@ impl From<io::Error> for Cause {
 }
 
 impl Cause {
+    /// Tells whether what it is said of is there all the same, whole.
+    pub fn is_blemish(&self) -> bool {
+        matches!(self, Self::Attribute(..) | Self::Unsettled(_))
+    }
+
     /// Takes the system's word for it.
     pub fn from_io(error: &io::Error) -> Self {
         Self::Errno(errno(error))
@@ -165,6 +172,7 @@ impl fmt::Display for Cause {
                 write!(f, "{} is over the limit of {} for a file", Size(*size), Size(*limit))
             }
             Self::Unauthorised(what) => write!(f, "{what} not allowed"),
+            Self::Unsettled(errno) => write!(f, "stored, but not made durable: {}", errno.desc()),
         }
     }
 }

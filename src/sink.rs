@@ -53,7 +53,7 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
             }
             Record::End => {
                 sink.refuse_pending_times()?;
-                let left = sink.leave(answers.tally.refused)?;
+                let left = sink.leave(answers.tally.refused, answers.metadata)?;
                 answers.give(Slot::End, depth, left)?;
                 if depth == 0 {
                     // WinSCP and groovy-ssh end so and wait for our exit; what follows is not executed.
@@ -118,7 +118,7 @@ impl Answers<'_> {
                 self.tally.count_copied();
             }
             // It is there all the same.
-            Err(Refusal { why: Cause::Attribute(..), .. }) => audit::record(&Event::Stored(&transfer(None)))?,
+            Err(refusal) if refusal.why.is_blemish() => audit::record(&Event::Stored(&transfer(None)))?,
             Err(refusal) => audit::record(&Event::Incomplete(&transfer(None), &refusal.why))?,
         }
         tell_new_name(&what, upload.renamed())?;
@@ -301,17 +301,21 @@ impl<'j> Sink<'j> {
 
     /// Leaves the innermost directory, `refused` entries having been refused so far; outside of all there is nothing to
     /// leave.
-    fn leave(&mut self, refused: u64) -> Result<Result<(), Refusal>, Abort> {
+    fn leave(&mut self, refused: u64, metadata: Metadata) -> Result<Result<(), Refusal>, Abort> {
         let Some(level) = self.levels.pop() else { return Ok(Ok(())) };
-        if let Err(refusal) = level.finish() {
-            return Ok(Err(refusal));
+        let finished = level.finish();
+        let Level::Open { dir, staging: Some(staged), .. } = level else { return Ok(finished) };
+        // A tree of which the client is not told that something is amiss takes its place.
+        match &finished {
+            Err(Refusal { why: Cause::Attribute(..), .. }) if metadata != Metadata::Strict => {}
+            Err(_) => return Ok(finished),
+            Ok(()) => {}
         }
-        let Level::Open { dir, staging: Some(staged), .. } = level else { return Ok(Ok(())) };
         let (staging, before) = *staged;
         let trail = dir.own_trail();
         match refused.saturating_sub(before) {
             0 => match staging.commit() {
-                Ok(name) => tell_new_name(trail, name.as_ref()).map(Ok),
+                Ok(name) => tell_new_name(trail, name.as_ref()).map(|()| finished),
                 Err(refusal) => Ok(Err(refusal)),
             },
             some => Ok(Err(Refusal::new(trail, Cause::Incomplete(some)))),

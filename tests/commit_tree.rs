@@ -182,3 +182,72 @@ fn who_is_killed_between_the_two_steps_has_not_lost_the_old_tree() {
     yard.has(std::path::Path::new(set_aside).join("old"), "precious");
     assert_eq!(names.len(), 2, "{names:?}");
 }
+
+#[test]
+fn what_has_taken_the_place_of_the_old_tree_meanwhile_is_not_lost() {
+    let Some(yard) = Yard::confined() else { return };
+    if !cell::there_is_strace() {
+        return;
+    }
+    for faults in [&[][..], &[NO_EXCHANGE]] {
+        yard.dir("site");
+        let log = yard.home().join("log");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null"]).args(faults.iter().flat_map(|fault| ["-e", fault]));
+        command.arg(env!("CARGO_BIN_EXE_scp-server")).arg("--root").arg(yard.path(""));
+        command.args(["--commit", "tree", "--log"]).arg(&log).args(["-r", "-t", "."]);
+        let mut peer = Peer::start(command, Packets::default());
+        peer.hears_ok().says_record("D0755 0 site").hears_ok().stores("C0644 1 a", "1");
+        fs::remove_dir(yard.path("site")).unwrap();
+        yard.file("site", "somebody's");
+        peer.says_record("E").hears_that("./site: Not a directory").hangs_up().sees_exit(1);
+        yard.has("site", "somebody's");
+        only_the_site_is_there(&yard);
+        fs::remove_file(yard.path("site")).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_without_its_mode_is_stored_where_modes_do_not_matter_and_not_where_they_do() {
+    let Some(yard) = Yard::confined() else { return };
+    if !cell::there_is_strace() {
+        return;
+    }
+    for (metadata, stored) in [("strict", false), ("warn", true), ("ignore", true)] {
+        yard.dir("site").file("site/old", "old");
+        let mut command = Command::new("strace");
+        // The second is the directory's.
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fchmod:error=EPERM:when=2"]);
+        command.arg(env!("CARGO_BIN_EXE_scp-server")).arg("--root").arg(yard.path(""));
+        command.args(["--commit", "tree", "--metadata", metadata, "-r", "-t", "."]);
+        let mut peer = Peer::start(command, Packets::default());
+        peer.hears_ok().says_record("D0755 0 site").hears_ok().stores("C0644 1 a", "1").says_record("E");
+        if stored {
+            peer.hears_ok();
+        } else {
+            peer.hears_that("./site: set mode: Operation not permitted");
+        }
+        peer.hangs_up().sees_exit(i32::from(!stored));
+        assert_eq!(yard.path("site/a").exists(), stored, "{metadata}");
+        assert_eq!(yard.path("site/old").exists(), !stored, "{metadata}");
+        only_the_site_is_there(&yard);
+        fs::remove_dir_all(yard.path("site")).unwrap();
+    }
+}
+
+#[test]
+fn an_old_tree_that_cannot_be_put_back_is_kept_and_the_log_says_where() {
+    let Some(yard) = Yard::confined() else { return };
+    if !cell::there_is_strace() {
+        return;
+    }
+    yard.dir("site").file("site/old", "precious");
+    // The files have got their names, and the old tree is out of the way.
+    let log = upload_with(&yard, &[NO_EXCHANGE, "inject=renameat:error=EIO:when=12+"], &session(1));
+    let names: Vec<_> =
+        fs::read_dir(yard.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let [aside] = names.as_slice() else { panic!("{names:?}") };
+    yard.has(std::path::Path::new(aside).join("old"), "precious");
+    let aside = aside.to_str().unwrap();
+    assert!(aside.starts_with(".scp-old-") && log.contains(&format!("is called {aside} now")), "{log}");
+}

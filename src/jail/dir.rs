@@ -248,7 +248,7 @@ impl<'j> Dir<'j> {
         // A new directory has nothing stale in it.
         dir.cleared.set(true);
         // Files in it that are acknowledged as durable are lost with its name.
-        self.jail.settle_name(&self.fd, self.identity.device, dir.fd.as_fd())
+        self.jail.ready_to_settle(&self.fd, self.identity.device, dir.fd.as_fd())?.settle()
     }
 
     fn go_into(&self, name: &FileName, trail: Trail) -> Result<Dir<'j>, Cause> {
@@ -344,7 +344,7 @@ impl<'j> Dir<'j> {
             Sync::File => fsync(&self.fd).or_else(ignore_unreadable).map_err(Cause::from),
             Sync::None | Sync::Session => Ok(()),
         };
-        moded.and(timed).and(synced).map_err(|why| Refusal::new(&self.trail, why))
+        synced.and(moded).and(timed).map_err(|why| Refusal::new(&self.trail, why))
     }
 
     fn finish_mode(&self, arrival: Arrival, mode: Mode, keep: Keep) -> Result<(), Cause> {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
@@ -12,21 +12,47 @@ use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::{fsync, syncfs};
 
 use super::Jail;
+use crate::policy::Sync;
+use crate::refusal::Cause;
 
-/// Makes the names in `dir` durable; `inside` is a descriptor of one of them.
-///
-/// A directory that may be written to but not read (a drop box of mode 0300) cannot be opened for that: there, all of its
-/// file system is made durable, which takes longer and keeps the promise.
-pub(super) fn settle_names(dir: &OwnedFd, inside: BorrowedFd<'_>) -> Result<(), Errno> {
-    match fsync(dir) {
-        // Pinned by O_PATH only.
-        Err(Errno::EBADF) => {}
-        settled => return settled,
+/// What is to be done when a directory has got a new name, all that can be known to fail being done before.
+#[must_use]
+pub(super) enum Settling<'f> {
+    /// Nothing: not wanted, or done when the session ends.
+    Nothing,
+    /// The directory is made durable.
+    Here(BorrowedFd<'f>),
+    /// So it is, by a descriptor that was opened for that.
+    Opened(OwnedFd),
+    /// All of the file system is.
+    Everything(BorrowedFd<'f>),
+}
+
+impl<'f> Settling<'f> {
+    /// Gets ready to make a new name in `dir` durable; `inside` is a descriptor of what it stands for.
+    ///
+    /// A directory that may be written to but not read (a drop box of mode 0300) cannot be opened for that: there, all of
+    /// its file system is made durable, which takes longer and keeps the promise.
+    fn of(dir: &'f OwnedFd, inside: BorrowedFd<'f>) -> Result<Self, Errno> {
+        if fcntl(dir, FcntlArg::F_GETFL)? & OFlag::O_PATH.bits() == 0 {
+            return Ok(Self::Here(dir.as_fd()));
+        }
+        match open_readable(dir) {
+            Ok(readable) => Ok(Self::Opened(readable)),
+            Err(Errno::EACCES) => Ok(Self::Everything(inside)),
+            Err(errno) => Err(errno),
+        }
     }
-    match open_readable(dir) {
-        Ok(readable) => fsync(readable),
-        Err(Errno::EACCES) => syncfs(inside),
-        Err(errno) => Err(errno),
+
+    /// Makes the name durable, now that it is there.
+    pub(super) fn settle(self) -> Result<(), Cause> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Here(dir) => fsync(dir),
+            Self::Opened(dir) => fsync(dir),
+            Self::Everything(inside) => syncfs(inside),
+        }
+        .map_err(Cause::Unsettled)
     }
 }
 
@@ -64,6 +90,24 @@ impl Disks {
 pub(super) struct Lately(Cell<Option<(u64, bool)>>);
 
 impl Jail {
+    /// Gets ready to make a new name in the directory `dir` durable, now or when the session ends, as `--sync` has it.
+    /// `inside` is what it stands for.
+    pub(super) fn ready_to_settle<'f>(
+        &self,
+        dir: &'f OwnedFd,
+        device: u64,
+        inside: BorrowedFd<'f>,
+    ) -> Result<Settling<'f>, Cause> {
+        match self.storage.sync {
+            Sync::None => Ok(Settling::Nothing),
+            Sync::File => Ok(Settling::of(dir, inside)?),
+            Sync::Session => {
+                self.disks.note(device, dir, inside)?;
+                Ok(Settling::Nothing)
+            }
+        }
+    }
+
     /// Has contents written when they come where the kernel would do it later and not tell that less was taken than it
     /// gave: FUSE with a cache for writing loses the end of a short write, and close(2) and fsync(2) say that all is
     /// well. Seen with fuse-overlayfs, which containers without root are made of, on a full disk.

@@ -25,7 +25,7 @@ pub use upload::Upload;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -35,10 +35,10 @@ use nix::sys::stat::{self, FileStat, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::name::{ClientPath, FileName};
-use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Sync, Unit};
+use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Unit};
 use crate::refusal::{Cause, Refusal, Trail};
 use crate::request::{Keep, TargetKind};
-use durability::{Disks, Lately, settle_names};
+use durability::{Disks, Lately};
 use gate::straighten;
 use limits::Used;
 use lookup::{Links, Lookup};
@@ -280,16 +280,6 @@ impl Jail {
     /// The disk failed: what was acknowledged may not survive a power cut.
     pub fn settle(&self) -> io::Result<()> {
         self.disks.settle()
-    }
-
-    /// Makes a new name in the directory `dir` durable, now or when the session ends, as `--sync` has it. `inside` is what
-    /// it stands for.
-    fn settle_name(&self, dir: &OwnedFd, device: u64, inside: BorrowedFd<'_>) -> Result<(), Cause> {
-        match self.storage.sync {
-            Sync::None => Ok(()),
-            Sync::File => Ok(settle_names(dir, inside)?),
-            Sync::Session => Ok(self.disks.note(device, dir, inside)?),
-        }
     }
 
     /// Logs once in a session what the file system cannot do, and what is done in its place.

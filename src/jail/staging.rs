@@ -84,31 +84,48 @@ impl Staging<'_> {
     /// Gives the tree its name, and removes the old one; returns the name if it is another than was wanted.
     ///
     /// # Errors
-    /// It has not got its name, and the old tree is still there.
+    /// It has not got its name, and the old tree is still there; or it has, but not for certain on the disk.
     pub fn commit(self) -> Result<Option<FileName>, Refusal> {
-        let published = match self.jail.rights.collision {
-            Collision::Rename => first_free(&self.name, |name| self.rename_to_free(name))
-                .map(|free| (free != self.name).then_some(free)),
-            Collision::Refuse | Collision::Replace => self.publish().map(|()| None),
-        };
-        published
-            .map_err(Cause::from)
-            .and_then(|name| self.settle().map(|()| name))
-            .map_err(|why| Refusal::new(&self.trail, why))
+        self.publish().map_err(|why| Refusal::new(&self.trail, why))
         // Dropped now, what is left under the temporary name is removed: the old tree, or the new one.
     }
 
-    fn publish(&self) -> Result<(), Errno> {
+    fn publish(&self) -> Result<Option<FileName>, Cause> {
+        let settling = self.jail.ready_to_settle(&self.home, self.device, self.lock.as_fd())?;
+        let name = match self.jail.rights.collision {
+            Collision::Rename => {
+                let free = first_free(&self.name, |name| self.rename_to_free(name))?;
+                (free != self.name).then_some(free)
+            }
+            Collision::Refuse | Collision::Replace => {
+                self.take_place()?;
+                None
+            }
+        };
+        settling.settle()?;
+        Ok(name)
+    }
+
+    fn take_place(&self) -> Result<(), Errno> {
         let (from, to) = (self.temporary.as_os_str(), self.name.as_os_str());
         let flags = match self.old_mode {
             Some(_) => RenameFlags::RENAME_EXCHANGE,
             None => RenameFlags::RENAME_NOREPLACE,
         };
         match renameat2(&self.home, from, &self.home, to, flags) {
-            Err(Errno::EINVAL | Errno::ENOSYS) => self.publish_in_steps()?,
+            Err(Errno::EINVAL | Errno::ENOSYS) => self.take_place_in_steps()?,
+            Ok(()) if self.old_mode.is_some() && !self.is_tree(&self.temporary)? => {
+                // It was a tree when we looked; what it is now is nobody's to remove.
+                renameat2(&self.home, from, &self.home, to, flags)?;
+                return Err(Errno::ENOTDIR);
+            }
             renamed => renamed?,
         }
         Ok(())
+    }
+
+    fn is_tree(&self, name: &FileName) -> Result<bool, Errno> {
+        Ok(look_at(&self.home, name)?.is_some_and(|stat| kind(&stat) == SFlag::S_IFDIR))
     }
 
     /// Renames only to a name that nobody has.
@@ -125,12 +142,8 @@ impl Staging<'_> {
         }
     }
 
-    fn settle(&self) -> Result<(), Cause> {
-        self.jail.settle_name(&self.home, self.device, self.lock.as_fd())
-    }
-
     /// The next best on a file system that cannot exchange two names: for a moment there is neither tree.
-    fn publish_in_steps(&self) -> Result<(), Errno> {
+    fn take_place_in_steps(&self) -> Result<(), Errno> {
         self.jail.note_lack(
             |lacks| &lacks.exchange,
             "this file system cannot exchange two names: for a moment there is neither tree",
@@ -144,13 +157,16 @@ impl Staging<'_> {
             return rename(&self.temporary, &self.name);
         }
         rename(&self.name, &aside)?;
-        if let Err(errno) = rename(&self.temporary, &self.name) {
-            let _ = rename(&aside, &self.name);
-            return Err(errno);
+        let replaced = match self.is_tree(&aside) {
+            Ok(false) => Err(Errno::ENOTDIR),
+            looked => looked.and_then(|_| rename(&self.temporary, &self.name)),
+        };
+        // Now the old one may go, as what is under the temporary name does.
+        let back = if replaced.is_ok() { &self.temporary } else { &self.name };
+        if rename(&aside, back).is_err() {
+            log::warn!("what was in the place of a directory is called {} now", aside.as_os_str().display());
         }
-        // Now it may go, as what is under the temporary name does.
-        let _ = rename(&aside, &self.temporary);
-        Ok(())
+        replaced
     }
 }
 

@@ -17,6 +17,7 @@ use nix::unistd::{
 use super::Jail;
 use super::dir::Dir;
 use super::drop_box::names_like;
+use super::durability::Settling;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
@@ -268,7 +269,8 @@ impl Upload<'_> {
     /// Gives the file its mode, its times and its name, and returns the mode that it has got.
     ///
     /// # Errors
-    /// It has not got its name, and the old file is still there; or it has, but not its mode and times.
+    /// It has not got its name, and the old file is still there; or it has, but not its mode and times, or not for
+    /// certain on the disk.
     pub fn commit(&mut self, mode: Mode, keep: Keep, times: Option<&Times>) -> Result<Mode, Refusal> {
         self.publish(mode, keep, times).map_err(|why| Refusal::new(&self.trail, why))
     }
@@ -295,6 +297,12 @@ impl Upload<'_> {
                 settled => settled?,
             }
         }
+        let renames = matches!(self.manner, Manner::Renamed(_));
+        let settling = if renames || sync == Sync::Session {
+            self.jail.ready_to_settle(self.home.fd(), self.home.device()?, self.file.as_fd())?
+        } else {
+            Settling::Nothing
+        };
         if let Manner::Renamed(temporary) = &self.manner {
             match &self.taken {
                 Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
@@ -309,10 +317,8 @@ impl Upload<'_> {
             }
             self.manner = Manner::Settled;
         }
-        if matches!(self.manner, Manner::Settled) || sync == Sync::Session {
-            self.jail.settle_name(self.home.fd(), self.home.device()?, self.file.as_fd())?;
-        }
         self.jail.count_one_more(self.size);
+        settling.settle()?;
         moded.and_then(|mode| timed.map(|()| mode))
     }
 
