@@ -17,20 +17,22 @@ use crate::policy::{Account, Denied};
 /// The most that sshd writes about an authentication: a line for each of a handful of methods.
 const AUTHENTICATION: u64 = 256 * 1024;
 
-/// Finds out who the process runs for; its groups only if they count.
-pub fn look_up(groups_count: bool) -> Account {
+/// Finds out who the process runs for, but for the groups.
+pub fn look_up() -> Account {
     let uid = getuid();
     let mut account = Account { uid: uid.as_raw(), address: address(), keys: keys(), ..Account::default() };
     if let Some(user) = User::from_uid(uid).ok().flatten() {
         account.name = Some(user.name.into());
         account.home = Some(user.dir.into());
     }
-    if groups_count {
-        let ids = getgroups().unwrap_or_default();
-        let names = ids.into_iter().chain([getegid()]).filter_map(|id| Group::from_gid(id).ok().flatten());
-        account.groups = names.map(|group| OsString::from(group.name)).collect();
-    }
     account
+}
+
+/// Finds out which groups the process is in.
+pub fn groups() -> Vec<OsString> {
+    let ids = getgroups().unwrap_or_default();
+    let names = ids.into_iter().chain([getegid()]).filter_map(|id| Group::from_gid(id).ok().flatten());
+    names.map(|group| OsString::from(group.name)).collect()
 }
 
 /// Returns the number of a group of the administrator's.

@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 
 use crate::config::{self, Text, Wrong};
 use crate::pattern::Pattern;
-use crate::policy::{Config, Section};
+use crate::policy::{Config, Section, When};
 use crate::words::Letter;
 
 /// The file that is read where the command line names none.
@@ -18,11 +18,12 @@ pub const DEFAULT: &str = "/etc/scp-server.toml";
 /// The largest file: about ten thousand sections.
 const SIZE: u64 = 1024 * 1024;
 
-/// Reads the file, and what it includes, if there is one; the one that the command line names has to be there.
+/// Reads the file, and what it includes, if there is one; the one that the command line names has to be there. Sections
+/// whose conditions do not count are left out.
 ///
 /// # Errors
 /// It is wrong, or others could have written it: then nobody is served.
-pub fn read(named: Option<&Path>, line: &Section) -> Result<Config, Wrong> {
+pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool) -> Result<Config, Wrong> {
     let path = named.unwrap_or(Path::new(DEFAULT));
     let mut config = Config::of_line(line.clone());
     let text = match open(path) {
@@ -30,11 +31,11 @@ pub fn read(named: Option<&Path>, line: &Section) -> Result<Config, Wrong> {
         Err(Unread::Absent) if named.is_none() => return Ok(config),
         Err(unread) => return Err(wrong(path, &unread)),
     };
-    let Text { include, matches, default } = parse(path, &text)?;
+    let Text { include, matches, default } = config::read(&path.display().to_string(), &text, &counts)?;
     for pattern in &include {
         for path in included(path, pattern)? {
             let text = open(&path).map_err(|unread| wrong(&path, &unread))?;
-            let text = parse(&path, &text)?;
+            let text = config::read(&path.display().to_string(), &text, &counts)?;
             if !text.include.is_empty() {
                 return Err(refuse(&path, "an included file includes no other".into()));
             }
@@ -45,10 +46,6 @@ pub fn read(named: Option<&Path>, line: &Section) -> Result<Config, Wrong> {
     config.matches.extend(matches);
     config.default.extend(default);
     Ok(config)
-}
-
-fn parse(path: &Path, text: &str) -> Result<Text, Wrong> {
-    config::read(&path.display().to_string(), text)
 }
 
 /// Why a file was not read.
@@ -82,8 +79,10 @@ fn open(path: &Path) -> Result<String, Unread> {
         io::ErrorKind::NotFound => Unread::Absent,
         _ => Unread::Failed(error),
     })?;
-    trust(&file)?;
-    let mut text = String::new();
+    let length = trust(&file)?.min(SIZE);
+    // What is there, and its end, in two reads.
+    let length = usize::try_from(length).unwrap_or_default();
+    let mut text = String::with_capacity(length.saturating_add(1));
     file.take(SIZE.saturating_add(1)).read_to_string(&mut text).map_err(Unread::Failed)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > SIZE) {
         Err(Unread::Untrusted("it is larger than 1 MiB"))
@@ -92,8 +91,8 @@ fn open(path: &Path) -> Result<String, Unread> {
     }
 }
 
-/// Asks about the open file, so that it cannot be another one meanwhile.
-fn trust(file: &File) -> Result<(), Unread> {
+/// Asks about the open file, so that it cannot be another one meanwhile, and returns its length.
+fn trust(file: &File) -> Result<u64, Unread> {
     let metadata = file.metadata().map_err(Unread::Failed)?;
     if !metadata.is_file() {
         return Err(Unread::Untrusted("it is no regular file"));
@@ -104,7 +103,7 @@ fn trust(file: &File) -> Result<(), Unread> {
     if metadata.mode() & 0o022 != 0 {
         return Err(Unread::Untrusted("others can write it: chmod go-w"));
     }
-    Ok(())
+    Ok(metadata.len())
 }
 
 /// Finds the files of a directory whose names match, in their alphabetical order.

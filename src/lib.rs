@@ -93,8 +93,11 @@ fn serve(options: Options) -> Result<Tally, Told> {
     let spelled = spell(&options.entry)?;
     let request = understand(&options.entry, &spelled);
 
-    let config = etc::read(options.config.as_deref(), &options.line);
-    let account = account::look_up(config.as_ref().is_ok_and(Config::asks_for_groups));
+    let mut account = account::look_up();
+    let config = etc::read(options.config.as_deref(), &options.line, |when| when.concerns(&account));
+    if config.as_ref().is_ok_and(Config::asks_for_groups) {
+        account.groups = account::groups();
+    }
     let terms = match config {
         Ok(config) => config.terms(&account, Timestamp::now()),
         Err(wrong) => Terms::barred(options.line, Denied::Misconfigured(wrong.to_string())),

@@ -2,14 +2,15 @@
 
 use std::env;
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::process::{Command, Stdio};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
 
 use crate::tally;
 use crate::yard::Yard;
 
-/// Two files in a directory, one in the place of another, everything sent at once.
-const SESSION: &[u8] = b"T1 0 1 0\nD0755 0 d\nC0644 3 a\nnew\0C0644 2 b\nhi\0E\n";
+/// Two files in a directory, one in the place of another; each piece is answered before the next one is said.
+const SESSION: [&[u8]; 7] =
+    [b"T1 0 1 0\n", b"D0755 0 d\n", b"C0644 3 a\n", b"new\0", b"C0644 2 b\n", b"hi\0", b"E\n"];
 
 /// More uses of the wire than the session has.
 const USES: u32 = 40;
@@ -40,16 +41,10 @@ fn a_panic_at_any_use_of_the_wire_leaves_no_temporary_and_exit_status_1() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Whoever panics early has gone before the session was written.
-        if let Err(error) = child.stdin.take().unwrap().write_all(SESSION) {
-            assert_eq!(error.kind(), ErrorKind::BrokenPipe, "use {moment}");
-        }
+        let replies = converse(&mut child);
         let output = child.wait_with_output().unwrap();
-        assert!(
-            output.stdout.iter().all(|&byte| byte == 0),
-            "use {moment}: {:?}",
-            output.stdout.escape_ascii()
-        );
+        assert!(output.stdout.is_empty(), "use {moment}: {:?}", output.stdout.escape_ascii());
+        assert!(replies.iter().all(|&byte| byte == 0), "use {moment}: {:?}", replies.escape_ascii());
         assert!(output.stderr.is_empty(), "use {moment}: {:?}", output.stderr.escape_ascii());
         let logged = fs::read_to_string(&log).unwrap();
         let panicked = logged.contains("event=defect");
@@ -64,4 +59,21 @@ fn a_panic_at_any_use_of_the_wire_leaves_no_temporary_and_exit_status_1() {
     }
     assert!((10..USES - 1).contains(&panics), "{panics} panics: the moments cover the session");
     tally::figure(&format!("{panics} panics injected, one at each use of the wire of a session"));
+}
+
+/// Says one piece after the other until the session or the program is over, and returns the replies.
+fn converse(child: &mut Child) -> Vec<u8> {
+    let (mut mouth, mut ears) = (child.stdin.take().unwrap(), child.stdout.as_mut().unwrap());
+    let mut replies = Vec::new();
+    let mut hear = |ears: &mut dyn Read| {
+        let mut reply = [0];
+        let heard = ears.read(&mut reply).unwrap();
+        replies.extend_from_slice(&reply[..heard]);
+        heard > 0
+    };
+    if hear(&mut ears) {
+        // Whoever panics has gone before the piece is written, or before it is answered.
+        SESSION.iter().all(|piece| mouth.write_all(piece).is_ok() && hear(&mut ears));
+    }
+    replies
 }

@@ -77,6 +77,8 @@ impl Pipes {
 
     /// Reads what is there, waiting until something is; 0 at the end of the stream.
     pub(super) fn read(&self, buffer: &mut [u8]) -> Result<usize, Abort> {
+        #[cfg(feature = "injected-panic")]
+        inject_panic();
         loop {
             self.wait(self.input.as_fd(), PollFlags::POLLIN)?;
             match unistd::read(&self.input, buffer) {
@@ -101,6 +103,8 @@ impl Pipes {
 
     /// Writes all of `bytes`.
     pub(super) fn write(&self, mut bytes: &[u8]) -> Result<(), Abort> {
+        #[cfg(feature = "injected-panic")]
+        inject_panic();
         while !bytes.is_empty() {
             if bytes.len() > self.room.get() {
                 self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
@@ -126,6 +130,8 @@ impl Pipes {
     /// Moves up to `length` bytes from `file` to the wire; 0 at the end of the file. Never waits inside the call,
     /// where no signal would be seen.
     pub(super) fn splice_out(&mut self, file: &File, length: usize) -> Result<Result<usize, Stuck>, Abort> {
+        #[cfg(feature = "injected-panic")]
+        inject_panic();
         self.room.set(0);
         if self.splices == Splices::Perhaps {
             self.splices = enlarge(&self.output);
@@ -151,8 +157,6 @@ impl Pipes {
 
     /// Waits until the descriptor is ready, or a signal asks us to stop.
     fn wait(&self, fd: BorrowedFd<'_>, ready: PollFlags) -> Result<(), Abort> {
-        #[cfg(feature = "injected-panic")]
-        inject_panic();
         let Some(interruption) = &self.interruption else { return Ok(()) };
         let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
         loop {

@@ -51,16 +51,16 @@ struct Tables {
     default: Option<Spanned<Section>>,
 }
 
-/// Reads the text of a file called `file`.
+/// Reads the text of a file called `file`, and keeps the sections whose conditions count.
 ///
 /// # Errors
-/// It is no TOML, has a key that is not known, or a value that does not fit.
-pub fn read(file: &str, text: &str) -> Result<Text, Wrong> {
-    plain::read(file, text).map_or_else(|| read_all(file, text), Ok)
+/// It is no TOML, has a key that is not known, or a value that does not fit, wherever that is.
+pub fn read(file: &str, text: &str, counts: impl Fn(&When) -> bool) -> Result<Text, Wrong> {
+    plain::read(file, text, &counts).map_or_else(|| read_all(file, text, &counts), Ok)
 }
 
 /// Has the TOML library read all of it, which knows every form and what is wrong.
-fn read_all(file: &str, text: &str) -> Result<Text, Wrong> {
+fn read_all(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Result<Text, Wrong> {
     let tables: Tables = toml::from_str(text).map_err(|error| {
         let at = error.span().map(|span| position(text, span.start));
         // One line: where it stands is said before it.
@@ -74,7 +74,7 @@ fn read_all(file: &str, text: &str) -> Result<Text, Wrong> {
         let (when, section) = table.into_inner().split();
         Entry { origin, when, section }
     });
-    let matches = matches.collect();
+    let matches = matches.filter(|entry| counts(&entry.when)).collect();
     let default = tables.default.map(|table| Entry {
         origin: origin(table.span().start),
         when: When::default(),
@@ -111,7 +111,7 @@ mod tests {
     fn sections_know_where_they_stand() {
         let text = "# a comment\n[default]\nroot = '/srv'\n\n[[match]]\nuser = 'a'\n[[match.path]]\npattern = 'x'\n\
                     hide = true\n\n[[match]]\nuser = 'b'\n";
-        let read = read("f", text).unwrap();
+        let read = read("f", text, |_| true).unwrap();
         let origins: Vec<&str> = read.matches.iter().map(|entry| entry.origin.as_str()).collect();
         assert_eq!(origins, ["f:5", "f:11"]);
         assert_eq!(read.default.unwrap().origin, "f:2");
@@ -135,7 +135,7 @@ mod tests {
             ("[default", (1, 9), ""),
             ("[default]\nread-only = true\nread-only = true", (3, 1), "duplicate key"),
         ] {
-            let wrong = read("f", text).unwrap_err();
+            let wrong = read("f", text, |_| true).unwrap_err();
             assert!(wrong.why.contains(why), "{text:?}: {wrong}");
             assert_eq!(wrong.at, Some(at), "{text:?}: {wrong}");
         }

@@ -1,11 +1,13 @@
 //! The words and numbers that an administrator chooses with, in the file as on the command line.
 
 use std::ffi::OsString;
+use std::fmt::{self, Display, Formatter};
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use serde::de::Error;
+use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Whether something is allowed.
@@ -230,16 +232,29 @@ impl FromStr for Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "bytes are meant, or a number with K, M, G or T in quotes")]
-        enum Spelled {
-            Number(u64),
-            Text(String),
-        }
-        match Spelled::deserialize(source)? {
-            Spelled::Number(number) => Ok(Self(number)),
-            Spelled::Text(text) => text.parse().map_err(D::Error::custom),
-        }
+        source.deserialize_any(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl Visitor<'_> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes, or a number with K, M, G or T in quotes")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Bytes, E> {
+        u64::try_from(number).map(Bytes).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Bytes, E> {
+        Ok(Bytes(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -260,7 +275,7 @@ impl FromStr for Octal {
 impl<'de> Deserialize<'de> for Octal {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         // A number would have been read in the wrong base.
-        String::deserialize(source)?.parse().map_err(D::Error::custom)
+        parsed(source)
     }
 }
 
@@ -268,19 +283,62 @@ impl<'de> Deserialize<'de> for Octal {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Several<T>(pub Vec<T>);
 
-impl<'de, T: FromStr<Err: std::fmt::Display>> Deserialize<'de> for Several<T> {
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Several<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a text is meant, or a list of texts")]
-        enum Spelled {
-            One(String),
-            Many(Vec<String>),
+        source.deserialize_any(SeveralVisitor(PhantomData))
+    }
+}
+
+struct SeveralVisitor<T>(PhantomData<T>);
+
+impl<'de, T: FromStr<Err: Display>> Visitor<'de> for SeveralVisitor<T> {
+    type Value = Several<T>;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or a list of texts")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Several<T>, E> {
+        text.parse().map(|one| Several(vec![one])).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Several<T>, A::Error> {
+        let mut several = Vec::new();
+        while let Some(one) = texts.next_element_seed(TextSeed(PhantomData))? {
+            several.push(one);
         }
-        let texts = match Spelled::deserialize(source)? {
-            Spelled::One(text) => vec![text],
-            Spelled::Many(texts) => texts,
-        };
-        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect::<Result<_, _>>().map(Self)
+        Ok(Several(several))
+    }
+}
+
+/// Reads a value that the file has as a text.
+pub(super) fn parsed<'de, T, D>(source: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: Deserializer<'de>,
+{
+    TextSeed(PhantomData).deserialize(source)
+}
+
+struct TextSeed<T>(PhantomData<T>);
+
+impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for TextSeed<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<T, D::Error> {
+        source.deserialize_str(self)
+    }
+}
+
+impl<T: FromStr<Err: Display>> Visitor<'_> for TextSeed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

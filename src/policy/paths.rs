@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::choice::parsed;
 use crate::pattern::Pattern;
 use crate::words::Letter;
 
@@ -158,7 +158,12 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bare = text.strip_suffix('/').unwrap_or(text);
-        let anchored = bare.contains('/');
+        let anchored = bare.bytes().any(|byte| byte == b'/');
+        if !anchored {
+            // What most are: one name, without the machinery for many.
+            let part = Part::from_str(bare).map_err(|why| format!("{why}: {text:?}"))?;
+            return Ok(Self { anchored, parts: vec![part] });
+        }
         let bare = bare.strip_prefix('/').unwrap_or(bare);
         let parts = bare.split('/').map(Part::from_str).collect::<Result<_, _>>();
         parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
@@ -167,7 +172,7 @@ impl FromStr for Glob {
 
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        String::deserialize(source)?.parse().map_err(D::Error::custom)
+        parsed(source)
     }
 }
 
@@ -233,6 +238,10 @@ impl FromStr for Part {
             "**" => return Ok(Self::Any),
             "" | "." | ".." => return Err("a pattern has no empty names, no . and no .."),
             _ if text.len() > LENGTH => return Err("a name of a pattern has no more than 255 letters"),
+            // Nearly every name of an account is only that.
+            _ if !text.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) => {
+                return Ok(Self::Name(text.into()));
+            }
             _ if text.contains("**") => return Err("** stands alone between slashes"),
             _ => {}
         }

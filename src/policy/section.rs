@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Replacement,
@@ -39,6 +40,13 @@ macro_rules! keys {
             $($(#[$doc])* $key: Option<$type>,)*
         }
 
+        impl When {
+            /// Tells whether a key of a `[[match]]` is one of the conditions.
+            pub fn has(key: &str) -> bool {
+                $(is_spelled(key, stringify!($condition)))||*
+            }
+        }
+
         impl Match {
             /// Takes the conditions and what holds where they do apart.
             pub fn split(self) -> (When, Section) {
@@ -48,6 +56,17 @@ macro_rules! keys {
         }
 
         impl Section {
+            /// Reads a value as that of a key, for a section that says nothing of the account.
+            ///
+            /// # Errors
+            /// There is no such key, or the value does not fit.
+            pub fn fits<'de, D: Deserializer<'de>>(key: &str, value: D) -> Result<(), D::Error> {
+                $(if is_spelled(key, stringify!($key)) {
+                    return <$type>::deserialize(value).map(drop);
+                })*
+                Err(D::Error::unknown_field(key, &[]))
+            }
+
             /// Fills in from a later section what this one does not say.
             pub fn or(self, later: &Self) -> Self {
                 Self { $($key: self.$key.or_else(|| later.$key.clone()),)* }
@@ -167,6 +186,12 @@ keys! {
         /// Which checksum of contents is logged.
         checksum: Checksum => stricter,
     }
+}
+
+/// Tells whether a key of the file is what an identifier stands for: `read-only`, `read_only`.
+fn is_spelled(key: &str, identifier: &str) -> bool {
+    let same = |(a, b): (u8, u8)| if b == b'_' { a == b'-' } else { a == b };
+    key.len() == identifier.len() && key.bytes().zip(identifier.bytes()).all(same)
 }
 
 impl Section {

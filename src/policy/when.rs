@@ -9,10 +9,9 @@ use ipnet::IpNet;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::choice::Several;
+use super::choice::{Several, parsed};
 use super::paths::Glob;
 use crate::key::Key;
 
@@ -34,7 +33,8 @@ pub struct Account {
 }
 
 /// The conditions of a section; all that are given have to hold.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
 pub struct When {
     /// Account names.
     pub user: Option<Several<Glob>>,
@@ -70,22 +70,9 @@ pub enum Holds {
 impl When {
     /// Tells whether the conditions hold for an account in this moment.
     pub fn holds(&self, account: &Account, now: Timestamp) -> Holds {
-        let named =
-            |globs: &Several<Glob>, name: &OsString| globs.0.iter().any(|glob| glob.matches(name.as_bytes()));
-        let about = self.user.as_ref().is_none_or(|user| account.name.iter().any(|name| named(user, name)))
-            && self.group.as_ref().is_none_or(|group| account.groups.iter().any(|name| named(group, name)))
-            && self.key.as_ref().is_none_or(|prints| {
-                let has = |print: &Fingerprint| account.keys.iter().any(|key| key.fingerprint() == print.0);
-                prints.0.iter().any(has)
-            })
-            && self.principal.as_ref().is_none_or(|principal| {
-                let mut names = account.keys.iter().flat_map(Key::principals);
-                names.any(|name| principal.0.iter().any(|glob| glob.matches(name.as_bytes())))
-            })
-            && self.from.as_ref().is_none_or(|networks| {
-                account.address.is_some_and(|from| networks.0.iter().any(|network| network.holds(from)))
-            });
-        if !about {
+        let in_group =
+            self.group.as_ref().is_none_or(|group| account.groups.iter().any(|name| named(group, name)));
+        if !in_group || !self.concerns(account) {
             return Holds::No;
         }
         if self.expires.is_none() && self.hours.is_none() {
@@ -101,6 +88,26 @@ impl When {
             _ => Holds::Yes,
         }
     }
+
+    /// Tells whether the section can be about an account, its groups and the time aside.
+    pub fn concerns(&self, account: &Account) -> bool {
+        self.user.as_ref().is_none_or(|user| account.name.iter().any(|name| named(user, name)))
+            && self.key.as_ref().is_none_or(|prints| {
+                let has = |print: &Fingerprint| account.keys.iter().any(|key| key.fingerprint() == print.0);
+                prints.0.iter().any(has)
+            })
+            && self.principal.as_ref().is_none_or(|principal| {
+                let mut names = account.keys.iter().flat_map(Key::principals);
+                names.any(|name| principal.0.iter().any(|glob| glob.matches(name.as_bytes())))
+            })
+            && self.from.as_ref().is_none_or(|networks| {
+                account.address.is_some_and(|from| networks.0.iter().any(|network| network.holds(from)))
+            })
+    }
+}
+
+fn named(globs: &Several<Glob>, name: &OsString) -> bool {
+    globs.0.iter().any(|glob| glob.matches(name.as_bytes()))
 }
 
 /// `SHA256:` and 43 letters, as `ssh-keygen -l` prints it.
@@ -274,13 +281,13 @@ impl FromStr for Zone {
 
 impl<'de> Deserialize<'de> for Expiry {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        String::deserialize(source)?.parse().map_err(D::Error::custom)
+        parsed(source)
     }
 }
 
 impl<'de> Deserialize<'de> for Zone {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        String::deserialize(source)?.parse().map_err(D::Error::custom)
+        parsed(source)
     }
 }
 
