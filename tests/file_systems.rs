@@ -586,3 +586,27 @@ fn on_one_that_may_only_be_read() {
         },
     );
 }
+
+/// The kernel takes as much of a write as fits, and refuses the rest.
+// covers: security RES-07
+#[test]
+fn with_a_limit_for_each_file() {
+    let Some(yard) = Yard::confined() else { return };
+    let old = vec![b'o'; 100_000];
+    for sandbox in ["try", "off"] {
+        yard.file("old", &old);
+        // In blocks of 512 bytes; not on the border of any buffer.
+        let mut peer =
+            Server::of(&yard).after("ulimit -f 301").option("--sandbox").option(sandbox).sink("", ".");
+        peer.hears_ok();
+        for name in ["old", "new"] {
+            peer.says_record(format!("C0644 200000 {name}")).hears_ok().says(vec![b'n'; 200_000]).says_ok();
+            peer.hears_that(&format!("./{name}: File too large")).stores("C0644 5 small", "small");
+        }
+        peer.stores("C0644 154112 fits", vec![b'f'; 154_112]).hangs_up().sees_exit(1);
+        yard.holds(["fits", "old", "small"]);
+        yard.has("old", &old);
+        yard.has("fits", vec![b'f'; 154_112]);
+        fs::remove_file(yard.path("fits")).unwrap();
+    }
+}
