@@ -18,7 +18,6 @@ use nix::unistd::syncfs;
 
 use crate::peer::Peer;
 use crate::server::Server;
-use crate::sshd::bench::skip;
 use crate::tally;
 use crate::yard::Yard;
 
@@ -33,7 +32,7 @@ const SMALL_STEP: usize = 64 * 1024;
 const LARGE: usize = 900 * 1024;
 
 /// A file system over the root of a yard, in the thread's own namespace: gone when dropped, whatever happens.
-struct Mounted {
+pub struct Mounted {
     /// What was mounted, the last one first.
     points: Vec<PathBuf>,
     daemon: Option<Child>,
@@ -74,7 +73,7 @@ fn run(program: &str, words: &[&str], paths: &[&Path]) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("{program}: {said}")) }
 }
 
-fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
+pub fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
     mount(Some("none"), point, Some("tmpfs"), MsFlags::empty(), Some(options))
         .map_err(|errno| format!("tmpfs: {errno}"))?;
     Ok(Mounted::at(point))
@@ -128,7 +127,7 @@ fn in_a_process(yard: &Yard, below: Mounted, program: &str, words: &[&OsStr]) ->
 }
 
 /// Runs a scenario in a namespace of its own, where something is mounted over the root of the yard.
-fn where_there_is(
+pub fn where_there_is(
     mounts: impl FnOnce(&Yard) -> Result<Mounted, String> + Send,
     scenario: impl FnOnce(&Yard, &Mounted) + Send,
 ) {
@@ -147,7 +146,8 @@ fn where_there_is(
                     scenario(&yard, &mounted);
                     assert_eq!(temporaries(&yard), [""; 0], "nothing is left");
                 }
-                Err(why) => skip(&why),
+                // What a kernel lacks, no script installs.
+                Err(why) => tally::skipped(&why),
             }
         });
         if let Err(panic) = mounting.unwrap().join() {
@@ -585,4 +585,28 @@ fn on_one_that_may_only_be_read() {
             yard.has("d/f", "f");
         },
     );
+}
+
+/// The kernel takes as much of a write as fits, and refuses the rest.
+// covers: security RES-07
+#[test]
+fn with_a_limit_for_each_file() {
+    let Some(yard) = Yard::confined() else { return };
+    let old = vec![b'o'; 100_000];
+    for sandbox in ["try", "off"] {
+        yard.file("old", &old);
+        // In blocks of 512 bytes; not on the border of any buffer.
+        let mut peer =
+            Server::of(&yard).after("ulimit -f 301").option("--sandbox").option(sandbox).sink("", ".");
+        peer.hears_ok();
+        for name in ["old", "new"] {
+            peer.says_record(format!("C0644 200000 {name}")).hears_ok().says(vec![b'n'; 200_000]).says_ok();
+            peer.hears_that(&format!("./{name}: File too large")).stores("C0644 5 small", "small");
+        }
+        peer.stores("C0644 154112 fits", vec![b'f'; 154_112]).hangs_up().sees_exit(1);
+        yard.holds(["fits", "old", "small"]);
+        yard.has("old", &old);
+        yard.has("fits", vec![b'f'; 154_112]);
+        fs::remove_file(yard.path("fits")).unwrap();
+    }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{self, SFlag, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::dir::Dir;
 use super::lookup::{kind, look_at};
@@ -61,15 +62,28 @@ impl<'j> Dir<'j> {
         };
         let temporary = temporary::make_up().ok_or_else(|| refuse(Errno::EEXIST))?;
         mkdirat(&self.fd, temporary.as_os_str(), stat::Mode::S_IRWXU).map_err(refuse)?;
+        self.take_in(name, &temporary, old_mode, trail.clone()).map_err(|why| {
+            let _ = unlinkat(&self.fd, temporary.as_os_str(), UnlinkatFlags::RemoveDir);
+            Refusal::new(&trail, why)
+        })
+    }
+
+    /// Opens and locks the directory that was just made for a tree.
+    fn take_in(
+        &self,
+        name: &FileName,
+        temporary: &FileName,
+        old_mode: Option<Mode>,
+        trail: Trail,
+    ) -> Result<(Dir<'j>, Staging<'j>), Cause> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, temporary.as_os_str(), flags, stat::Mode::empty()).map_err(refuse)?;
-        let home = self.fd.try_clone().map_err(|error| Refusal::new(&trail, error))?;
-        let lock = File::from(fd.try_clone().map_err(|error| Refusal::new(&trail, error))?);
+        let fd = openat(&self.fd, temporary.as_os_str(), flags, stat::Mode::empty())?;
+        let (home, lock) = (self.fd.try_clone()?, File::from(fd.try_clone()?));
         if let Err(TryLockError::Error(_)) = lock.try_lock() {
             self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
         }
-        let dir = self.staged(fd, name, &temporary, trail.clone()).map_err(refuse)?;
-        let name = name.clone();
+        let dir = self.staged(fd, name, temporary, trail.clone())?;
+        let (name, temporary) = (name.clone(), temporary.clone());
         let (jail, device) = (self.jail, self.identity().device);
         Ok((dir, Staging { jail, home, device, name, temporary, old_mode, trail, lock }))
     }
@@ -114,10 +128,13 @@ impl Staging<'_> {
         };
         match renameat2(&self.home, from, &self.home, to, flags) {
             Err(Errno::EINVAL | Errno::ENOSYS) => self.take_place_in_steps()?,
-            Ok(()) if self.old_mode.is_some() && !self.is_tree(&self.temporary)? => {
-                // It was a tree when we looked; what it is now is nobody's to remove.
-                renameat2(&self.home, from, &self.home, to, flags)?;
-                return Err(Errno::ENOTDIR);
+            Ok(()) if self.old_mode.is_some() => {
+                let looked = self.is_tree(&self.temporary);
+                if looked != Ok(true) {
+                    // It was a tree when we looked before; what it is now is nobody's to remove.
+                    renameat2(&self.home, from, &self.home, to, flags)?;
+                    return Err(looked.err().unwrap_or(Errno::ENOTDIR));
+                }
             }
             renamed => renamed?,
         }

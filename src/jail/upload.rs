@@ -147,7 +147,9 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
-        self.jail.write_at_once(home.device()?, &file);
+        if let Ok(device) = home.device() {
+            self.jail.write_at_once(device, &file);
+        }
         Ok(Upload {
             jail: self.jail,
             home,
@@ -333,7 +335,9 @@ impl Upload<'_> {
                     "this file system cannot rename without replacing: files get a second name and lose the first",
                 );
                 linkat(dir, from, dir, to, AtFlags::empty())?;
-                unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
+                // It has its name now; the first one, if it stays, is a stale temporary's.
+                let _ = unlinkat(dir, from, UnlinkatFlags::NoRemoveDir);
+                Ok(())
             }
             renamed => renamed,
         }
