@@ -92,6 +92,8 @@ mod rates;
 mod resources;
 /// What may be done where, as the configuration file says it.
 mod rights;
+/// How many sessions an account has at once.
+mod seats;
 /// Modes, times and groups that the administrator insists on.
 mod storage;
 /// Directories and what is in them, both ways.
