@@ -18,7 +18,6 @@ use nix::unistd::syncfs;
 
 use crate::peer::Peer;
 use crate::server::Server;
-use crate::sshd::bench::skip;
 use crate::tally;
 use crate::yard::Yard;
 
@@ -33,7 +32,7 @@ const SMALL_STEP: usize = 64 * 1024;
 const LARGE: usize = 900 * 1024;
 
 /// A file system over the root of a yard, in the thread's own namespace: gone when dropped, whatever happens.
-struct Mounted {
+pub struct Mounted {
     /// What was mounted, the last one first.
     points: Vec<PathBuf>,
     daemon: Option<Child>,
@@ -74,7 +73,7 @@ fn run(program: &str, words: &[&str], paths: &[&Path]) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("{program}: {said}")) }
 }
 
-fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
+pub fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
     mount(Some("none"), point, Some("tmpfs"), MsFlags::empty(), Some(options))
         .map_err(|errno| format!("tmpfs: {errno}"))?;
     Ok(Mounted::at(point))
@@ -128,7 +127,7 @@ fn in_a_process(yard: &Yard, below: Mounted, program: &str, words: &[&OsStr]) ->
 }
 
 /// Runs a scenario in a namespace of its own, where something is mounted over the root of the yard.
-fn where_there_is(
+pub fn where_there_is(
     mounts: impl FnOnce(&Yard) -> Result<Mounted, String> + Send,
     scenario: impl FnOnce(&Yard, &Mounted) + Send,
 ) {
@@ -147,7 +146,8 @@ fn where_there_is(
                     scenario(&yard, &mounted);
                     assert_eq!(temporaries(&yard), [""; 0], "nothing is left");
                 }
-                Err(why) => skip(&why),
+                // What a kernel lacks, no script installs.
+                Err(why) => tally::skipped(&why),
             }
         });
         if let Err(panic) = mounting.unwrap().join() {
