@@ -260,7 +260,9 @@ impl<'j> Dir<'j> {
 
     /// Goes into a directory that may neither be made nor changed, for `why`, if something in it may.
     fn pass_through(&self, name: &FileName, trail: Trail, why: Cause) -> Result<(Dir<'j>, Arrival), Cause> {
-        if !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
+        // In a box nobody goes into what is there, or learns that it is.
+        let boxed = self.jail.rights.collision == Collision::Rename;
+        if boxed || !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
             return Err(why);
         }
         let Ok(dir) = self.go_into(name, trail) else { return Err(why) };
