@@ -64,6 +64,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// What the old file and the directory hand on to a new one: modes, groups, access control lists, attributes.
+mod inheritance;
 /// Sessions killed at random moments.
 mod kills;
 /// How much a session may store and send.

@@ -9,6 +9,7 @@ mod drop_box;
 mod durability;
 mod gate;
 mod glob;
+mod inheritance;
 mod limits;
 mod lookup;
 mod names;
