@@ -88,11 +88,12 @@ fn uploads_go_where_the_rules_allow_and_leave_nothing_elsewhere() {
     peer.says_record("E").hears_ok().hangs_up().sees_exit(1);
     for (target, words) in [
         ("out/x", "out/x: storing this is not allowed here"),
-        ("missing/x", "missing/x: No such file or directory"),
+        ("missing/x", "missing/x: storing this is not allowed here"),
+        ("in/missing/x", "in/missing/x: No such file or directory"),
         ("in/done", "in/done: No such file or directory"),
         ("in/done/x", "in/done/x: No such file or directory"),
         ("in/../out/x", "in/../out/x: storing this is not allowed here"),
-        ("./out//x", "./out/x: storing this is not allowed here"),
+        ("./out//x", "./out//x: storing this is not allowed here"),
     ] {
         let mut peer = sink(&yard, TWO_SIDES, "", target).unwrap();
         peer.hears_ok().says_record("C0644 1 x").hears_that(words).hangs_up().sees_exit(1);
@@ -251,6 +252,52 @@ fn what_is_hidden_is_not_there_in_any_way() {
         }
     }
     yard.holds(["d/", "d/open", "d/secret", "secret/", "secret/a", "secret2"]);
+}
+
+// covers: peers 138, peers 141, security PT-18
+#[test]
+fn where_nothing_may_be_stored_nothing_is_told_of_what_is_there() {
+    let rules = "{ pattern = 'NAME', hide = true }, { pattern = 'in/**', allow = ['upload'] },
+                 { pattern = '**', deny = ['all'] }";
+    let denied = rules.replace("hide = true", "deny = ['all']");
+    for rules in [rules.to_owned(), denied] {
+        let text = format!("[default]\npath = [{rules}]\n");
+        for target in
+            ["NAME", "NAME/", "NAME/x", "NAME/x/y", "in/NAME", "in/NAME/", "in/NAME/x", "in/../NAME/."]
+        {
+            for flags in ["", "-d", "-r", "-r -d -p"] {
+                for said in ["C0644 1 x\n", "D0755 0 x\n", "T1 0 1 0\nC0644 1 NAME\n"] {
+                    if said.starts_with('D') && !flags.contains("-r") {
+                        continue;
+                    }
+                    let mut replies = Vec::new();
+                    for kind in ["nothing", "file", "directory", "full directory", "link"] {
+                        let Some(yard) = Yard::confined() else { return };
+                        yard.dir("in");
+                        for name in ["NAME", "in/NAME"] {
+                            match kind {
+                                "nothing" => &yard,
+                                "file" => yard.file(name, "old"),
+                                "directory" => yard.dir(name),
+                                "link" => yard.link(name, "in"),
+                                _ => {
+                                    yard.dir(name).dir(format!("{name}/x")).file(format!("{name}/x/y"), "old")
+                                }
+                            };
+                        }
+                        let before = yard.listing();
+                        let Some(mut peer) = sink(&yard, &text, flags, target) else { return };
+                        peer.says_without_listening(said).hangs_up();
+                        let heard = peer.hears_the_rest().escape_ascii().to_string();
+                        replies.push((heard, peer.sees_whatever_exit()));
+                        assert_eq!(before, yard.listing());
+                    }
+                    replies.dedup();
+                    assert_eq!(replies.len(), 1, "scp {flags} -t {target}: {said:?}: {replies:?}");
+                }
+            }
+        }
+    }
 }
 
 // covers: security PT-01, security PT-03

@@ -170,7 +170,6 @@ impl<'j> Dir<'j> {
     /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
     pub fn lack_of(&self, name: &FileName) -> Refusal {
         let errno = match look_at(&self.fd, name) {
-            _ if self.jail.conceals(self.route_to(name).as_deref()) => Errno::ENOENT,
             Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
             _ => Errno::ENOENT,
         };
