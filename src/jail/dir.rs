@@ -170,7 +170,6 @@ impl<'j> Dir<'j> {
     /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
     pub fn lack_of(&self, name: &FileName) -> Refusal {
         let errno = match look_at(&self.fd, name) {
-            _ if self.jail.conceals(self.route_to(name).as_deref()) => Errno::ENOENT,
             Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
             _ => Errno::ENOENT,
         };
@@ -265,7 +264,9 @@ impl<'j> Dir<'j> {
 
     /// Goes into a directory that may neither be made nor changed, for `why`, if something in it may.
     fn pass_through(&self, name: &FileName, trail: Trail, why: Cause) -> Result<(Dir<'j>, Arrival), Cause> {
-        if !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
+        // In a box nobody goes into what is there, or learns that it is.
+        let boxed = self.jail.rights.collision == Collision::Rename;
+        if boxed || !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
             return Err(why);
         }
         let Ok(dir) = self.go_into(name, trail) else { return Err(why) };
