@@ -18,7 +18,7 @@ pub use choice::{
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
 pub use section::{KEYS, Match, Section};
-pub use when::{Account, Holds, When};
+pub use when::{Account, Fingerprint, Holds, When};
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! When a section holds: for whom, from where, and at what time.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
@@ -113,6 +114,12 @@ fn named(globs: &Several<Glob>, name: &OsString) -> bool {
 /// `SHA256:` and 43 letters, as `ssh-keygen -l` prints it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl FromStr for Fingerprint {
     type Err = String;
