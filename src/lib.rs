@@ -133,6 +133,7 @@ fn serve(options: Options) -> Result<Tally, Told> {
 
     let (input, output) = channel::standard_streams().map_err(usage)?;
     let channel = Channel::new(input, output, Some(signals), terms.patience());
+    let channel = channel.with_rate(terms.rate(&request));
     let mut channel = channel.with_checksum(terms.journal().checksum);
     match recorded.and_then(|()| converse(terms, &account, &request, &mut channel)) {
         Ok(tally) => audit::record(&Event::Ended(&tally)).map(|()| tally).map_err(|_| Told::Abort),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -233,6 +234,18 @@ impl FromStr for Bytes {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         source.deserialize_any(BytesVisitor)
+    }
+}
+
+/// Bytes in a second, at least one: what waits for ever is no rate.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Rate(pub NonZeroU64);
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let Bytes(bytes) = Bytes::deserialize(source)?;
+        let rate = NonZeroU64::new(bytes).map(Self);
+        rate.ok_or_else(|| D::Error::custom("a rate of 0 never ends; leave the key out for none"))
     }
 }
 

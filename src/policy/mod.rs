@@ -12,8 +12,8 @@ mod token;
 mod when;
 
 pub use choice::{
-    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Replacement,
-    Root, Sandbox, Sync, Unit,
+    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
+    Replacement, Root, Sandbox, Sync, Unit,
 };
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
@@ -21,6 +21,7 @@ pub use section::{KEYS, Match, Section};
 pub use when::{Account, Fingerprint, Holds, When};
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use jiff::Timestamp;
 
@@ -177,6 +178,14 @@ impl Terms {
     /// How long the client is waited for.
     pub fn patience(&self) -> Patience {
         self.grant.patience
+    }
+
+    /// How fast contents may move that are asked for.
+    pub fn rate(&self, request: &Request) -> Option<NonZeroU64> {
+        match request {
+            Request::Fetch(_) => self.grant.limits.download_rate,
+            Request::Store(_) => self.grant.limits.upload_rate,
+        }
     }
 
     /// The sections that said so.
