@@ -118,8 +118,8 @@ fn authorize(mut words: Vec<OsString>) -> Result<Authorize, clap::Error> {
         .about(AUTHORIZED_KEY)
         .override_usage("scp-server authorized-key [OPTIONS OF A FORCED COMMAND] KEYFILE");
     if words.iter().any(|word| word == "--help" || word == "-h") {
-        let help = command.render_help();
-        return Err(command.error(ErrorKind::DisplayHelp, help));
+        // The options themselves are those of `scp-server --help`.
+        command.try_get_matches_from_mut(["", "--help"])?;
     }
     let last = words.pop().filter(|word| word == "-" || !word.as_bytes().starts_with(b"-"));
     let Some(keys) = last.map(PathBuf::from) else {

@@ -268,8 +268,8 @@ fn limits(limits: &Limits) -> String {
         size("left free", limits.free_space),
         count("directories in each other", limits.depth),
         count("sessions at a time", limits.sessions),
-        size("uploads in a second", limits.upload_rate),
-        size("downloads in a second", limits.download_rate),
+        size("uploads in a second", limits.upload_rate.map(u64::from)),
+        size("downloads in a second", limits.download_rate.map(u64::from)),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
