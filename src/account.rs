@@ -45,6 +45,12 @@ pub fn called(name: &str) -> Result<Account, String> {
     })
 }
 
+/// Finds out what sshd starts for somebody.
+pub fn shell_of(name: &str) -> Option<String> {
+    let user = User::from_name(name).ok().flatten()?;
+    user.shell.to_str().map(str::to_owned)
+}
+
 /// Finds out which groups a session of somebody would be in.
 pub fn groups_of(name: &str) -> Vec<OsString> {
     let Some(user) = User::from_name(name).ok().flatten() else { return Vec::new() };

@@ -87,7 +87,10 @@ fn obey(order: Order) -> Result<Tally, Told> {
             let lines = questions::authorized_keys(&options, &keys).map_err(usage)?;
             answer(lines.join("\n") + "\n", true)
         }
-        Order::Check(_) => Err(usage("to come")),
+        Order::Check(asked) => {
+            let findings = questions::check(&asked);
+            answer(&findings, findings.are_harmless())
+        }
         Order::Explain(asked) => {
             let spelled = spell(&asked.options.entry)?;
             match understand(&asked.options.entry, &spelled) {

@@ -55,6 +55,9 @@ pub struct Authorize {
 pub struct Check {
     /// The configuration file [default: /etc/scp-server.toml]
     pub file: Option<PathBuf>,
+    /// Have sshd read its settings from FILE
+    #[arg(long, value_name = "FILE")]
+    pub sshd_config: Option<PathBuf>,
 }
 
 /// `explain`: who asks, and for what.

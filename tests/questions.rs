@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use crate::yard::Yard;
 
+mod check;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scp-server");
 
 /// Asks, and returns the exit status, what was printed and what was complained of.
