@@ -18,6 +18,12 @@ pub const DEFAULT: &str = "/etc/scp-server.toml";
 /// The largest file: about ten thousand sections.
 const SIZE: u64 = 1024 * 1024;
 
+/// Returns the directory of the file that is read, whether the file is there or not.
+pub fn directory(named: Option<&Path>) -> &Path {
+    let parent = named.unwrap_or(Path::new(DEFAULT)).parent();
+    parent.map_or(Path::new("/"), |parent| if parent == Path::new("") { Path::new(".") } else { parent })
+}
+
 /// Reads the file, and what it includes, if there is one; the one that the command line names has to be there. Sections
 /// whose conditions do not count are left out.
 ///

@@ -20,6 +20,7 @@ pub mod questions;
 pub mod refusal;
 pub mod request;
 pub mod sandbox;
+pub mod seats;
 pub mod signals;
 pub mod sink;
 pub mod source;
@@ -47,6 +48,7 @@ use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Term
 use refusal::Tally;
 use request::{Request, Usage};
 use sandbox::Direction;
+use seats::Seat;
 use signals::Signals;
 use words::Word;
 
@@ -138,7 +140,8 @@ fn serve(options: Options) -> Result<Tally, Told> {
     let channel = Channel::new(input, output, Some(signals), terms.patience());
     let channel = channel.with_rate(terms.rate(&request));
     let mut channel = channel.with_checksum(terms.journal().checksum);
-    match recorded.and_then(|()| converse(terms, &account, &request, &mut channel)) {
+    let seats = etc::directory(options.config.as_deref());
+    match recorded.and_then(|()| converse(terms, &account, &request, seats, &mut channel)) {
         Ok(tally) => audit::record(&Event::Ended(&tally)).map(|()| tally).map_err(|_| Told::Abort),
         Err(abort) => {
             // Recorded or not, the session is over.
@@ -160,12 +163,15 @@ fn converse(
     terms: Terms,
     account: &Account,
     request: &Request,
+    seats: &Path,
     channel: &mut Channel,
 ) -> Result<Tally, Abort> {
     let mut grant = policy::decide(terms, account, request, Timestamp::now()).map_err(Abort::Denied)?;
     if let Some(group) = &grant.storage.group {
         grant.storage.group_id = Some(account::group_id(group).map_err(Abort::Denied)?);
     }
+    // Until the session is over, and before anything is opened for it.
+    let _seat = grant.limits.sessions.map(|limit| sit(seats, account, limit)).transpose()?;
     // The kernel's limit on files would hold for a log that is a file as well.
     let log_is_file = matches!(grant.journal.destination, Some(Destination::File(_)));
     let (demand, file_size) = (grant.sandbox, grant.limits.file_size.filter(|_| !log_is_file));
@@ -192,6 +198,15 @@ fn converse(
             Ok(tally)
         }
     }
+}
+
+/// Takes a seat among the account's sessions.
+fn sit(seats: &Path, account: &Account, limit: u64) -> Result<Seat, Abort> {
+    let seat = seats::take(seats, account.uid, limit).map_err(|errno| {
+        let why = format!("max-sessions needs locks on {}: {}", seats.display(), errno.desc());
+        Abort::Denied(Denied::Misconfigured(why))
+    })?;
+    seat.ok_or(Abort::Denied(Denied::Crowded(limit)))
 }
 
 /// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.

@@ -14,6 +14,7 @@ use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Gid, chown};
+use rustix::fs::{XattrFlags, setxattr};
 
 use crate::cell;
 use crate::tally;
@@ -27,7 +28,11 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("fchown", &["EPERM", "EIO", "EDQUOT"]),
     ("fcntl", &["EMFILE"]),
     ("fdatasync", &["EIO", "ENOSPC", "EDQUOT", "EINTR"]),
+    ("fgetxattr", &["EIO", "ENODATA", "ERANGE"]),
+    ("flistxattr", &["EIO", "ENOTSUP"]),
     ("flock", &["ENOLCK", "EAGAIN", "EINTR"]),
+    ("fremovexattr", &["EIO", "EROFS", "ENODATA"]),
+    ("fsetxattr", &["ENOSPC", "EPERM", "EOPNOTSUPP", "EDQUOT"]),
     ("fstatfs", &["EIO", "ENOSYS"]),
     ("fsync", &["EIO", "EROFS"]),
     ("ftruncate", &["EIO", "EPERM"]),
@@ -186,14 +191,34 @@ impl Session {
         if self.old {
             let path = if self.is_tree() { "d/old" } else { "old" };
             yard.file(path, OLD);
-            // Its group is taken over, where that can be.
+            // Its group is taken over, where that can be; so are an attribute and a list, which is another one in a tree: there
+            // what the directory would give is taken off.
             let _ = chown(&yard.path(path), None, Some(Gid::from_raw(1)));
+            let sets = |path: &str, name: &str, value: &[u8]| {
+                setxattr(yard.path(path), name, value, XattrFlags::empty())
+                    .expect("lists and attributes work here");
+            };
+            sets(path, "user.test", b"1");
+            if self.is_tree() {
+                sets("d", "system.posix_acl_default", &list([7, 7, 0]));
+            } else {
+                sets(path, "system.posix_acl_access", &list([6, 0, 0]));
+            }
         }
     }
 
     fn old(&self, path: &str) -> Option<&'static str> {
         (self.old && path.ends_with("old")).then_some(OLD)
     }
+}
+
+/// An access control list as the kernel has it: of the owner, the group and others, and of somebody by name.
+fn list([owner, group, others]: [u8; 3]) -> Vec<u8> {
+    let entry = |tag: u8, permissions, id: u32| [&[tag, 0, permissions, 0], &id.to_le_bytes()[..]].concat();
+    let nobody = u32::MAX;
+    let entries =
+        [(1, owner, nobody), (2, 7, 1), (4, group, nobody), (0x10, 7, nobody), (0x20, others, nobody)];
+    [vec![2, 0, 0, 0], entries.map(|(tag, bits, id)| entry(tag, bits, id)).concat()].concat()
 }
 
 /// What came of a session.
@@ -359,7 +384,7 @@ impl Outcome {
 }
 
 fn is_blemish(text: &str) -> bool {
-    text.contains(": set mode: ") || text.contains(": set times: ") || text.contains(": stored, but ")
+    text.contains(": set ") || text.contains(": stored, but ")
 }
 
 /// Looks at what is there against what was said.

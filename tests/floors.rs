@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 5] = [
     &["lib", "main"],
     &["sink", "source", "sftp"],
-    &["channel", "jail", "audit", "sandbox", "abort", "signals", "account", "etc"],
+    &["channel", "jail", "audit", "sandbox", "abort", "signals", "account", "etc", "seats"],
     &["wire", "words", "request", "config", "policy", "pattern", "options", "ahead"],
     &["name", "attr", "refusal", "key"],
 ];

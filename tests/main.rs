@@ -64,6 +64,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// What the old file and the directory hand on to a new one: modes, groups, access control lists, attributes.
+mod inheritance;
 /// Sessions killed at random moments.
 mod kills;
 /// How much a session may store and send.
@@ -94,6 +96,8 @@ mod rates;
 mod resources;
 /// What may be done where, as the configuration file says it.
 mod rights;
+/// How many sessions an account has at once.
+mod seats;
 /// Modes, times and groups that the administrator insists on.
 mod storage;
 /// Directories and what is in them, both ways.

@@ -65,6 +65,8 @@ pub struct Terms {
 /// Why a session gets no grant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Denied {
+    /// The account has as many sessions as it may have.
+    Crowded(u64),
     /// The section about the account has expired.
     Expired,
     /// The session may only store.
@@ -88,6 +90,7 @@ pub enum Denied {
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Crowded(limit) => write!(f, "no more than {limit} sessions at a time are allowed here"),
             Self::Expired => f.write_str("this access has expired"),
             Self::Fetching => f.write_str("downloads are not allowed here"),
             Self::Hours => f.write_str("transfers are not allowed at this time"),
