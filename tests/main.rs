@@ -90,6 +90,8 @@ mod pipeline_model;
 mod policy;
 /// What is on a disk in the moment when the power goes.
 mod power_cuts;
+/// What an administrator asks before anybody tries.
+mod questions;
 /// How fast contents may move.
 mod rates;
 /// Little memory, few descriptors, a clock that goes back, endless nesting.
