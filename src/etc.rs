@@ -18,6 +18,12 @@ pub const DEFAULT: &str = "/etc/scp-server.toml";
 /// The largest file: about ten thousand sections.
 const SIZE: u64 = 1024 * 1024;
 
+/// Returns the directory of the file that is read, whether the file is there or not.
+pub fn directory(named: Option<&Path>) -> &Path {
+    let parent = named.unwrap_or(Path::new(DEFAULT)).parent();
+    parent.map_or(Path::new("/"), |parent| if parent == Path::new("") { Path::new(".") } else { parent })
+}
+
 /// Reads the file, and what it includes, if there is one; the one that the command line names has to be there. Sections
 /// whose conditions do not count are left out.
 ///
@@ -46,6 +52,17 @@ pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool
     config.matches.extend(matches);
     config.default.extend(default);
     Ok(config)
+}
+
+/// Returns the patterns of `include` that no file has: a session goes on without.
+pub fn without_a_file(path: &Path) -> Vec<String> {
+    let text =
+        open(path).ok().and_then(|text| config::read(&path.display().to_string(), &text, |_| false).ok());
+    let include = text.map(|text| text.include).unwrap_or_default();
+    include
+        .into_iter()
+        .filter(|pattern| included(path, pattern).is_ok_and(|found| found.is_empty()))
+        .collect()
 }
 
 /// Why a file was not read.

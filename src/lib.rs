@@ -16,9 +16,11 @@ pub mod name;
 pub mod options;
 pub mod pattern;
 pub mod policy;
+pub mod questions;
 pub mod refusal;
 pub mod request;
 pub mod sandbox;
+pub mod seats;
 pub mod signals;
 pub mod sink;
 pub mod source;
@@ -41,11 +43,12 @@ use abort::Abort;
 use audit::{Event, Session};
 use channel::Channel;
 use jail::Jail;
-use options::{Entry, Options, Order};
+use options::{Authorize, Entry, Options, Order};
 use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms, Unit};
 use refusal::Tally;
 use request::{Request, Usage};
 use sandbox::Direction;
+use seats::Seat;
 use signals::Signals;
 use words::Word;
 
@@ -82,6 +85,24 @@ enum Told {
 
 fn obey(order: Order) -> Result<Tally, Told> {
     match order {
+        Order::Authorize(Authorize { options, keys }) => {
+            let lines = questions::authorized_keys(&options, &keys).map_err(usage)?;
+            answer(lines.join("\n") + "\n", true)
+        }
+        Order::Check(asked) => {
+            let findings = questions::check(&asked);
+            answer(&findings, findings.are_harmless())
+        }
+        Order::Explain(asked) => {
+            let spelled = spell(&asked.options.entry)?;
+            match understand(&asked.options.entry, &spelled) {
+                Err(Told::Usage(why)) => answer(format_args!("denied: {why}\n"), false),
+                request => {
+                    let explanation = questions::explain(*asked, &request?).map_err(usage)?;
+                    answer(&explanation, explanation.is_allowed())
+                }
+            }
+        }
         Order::Report => report(),
         Order::Serve(options) => serve(*options),
     }
@@ -117,8 +138,10 @@ fn serve(options: Options) -> Result<Tally, Told> {
 
     let (input, output) = channel::standard_streams().map_err(usage)?;
     let channel = Channel::new(input, output, Some(signals), terms.patience());
+    let channel = channel.with_rate(terms.rate(&request));
     let mut channel = channel.with_checksum(terms.journal().checksum);
-    match recorded.and_then(|()| converse(terms, &account, &request, &mut channel)) {
+    let seats = etc::directory(options.config.as_deref());
+    match recorded.and_then(|()| converse(terms, &account, &request, seats, &mut channel)) {
         Ok(tally) => audit::record(&Event::Ended(&tally)).map(|()| tally).map_err(|_| Told::Abort),
         Err(abort) => {
             // Recorded or not, the session is over.
@@ -140,12 +163,15 @@ fn converse(
     terms: Terms,
     account: &Account,
     request: &Request,
+    seats: &Path,
     channel: &mut Channel,
 ) -> Result<Tally, Abort> {
     let mut grant = policy::decide(terms, account, request, Timestamp::now()).map_err(Abort::Denied)?;
     if let Some(group) = &grant.storage.group {
         grant.storage.group_id = Some(account::group_id(group).map_err(Abort::Denied)?);
     }
+    // Until the session is over, and before anything is opened for it.
+    let _seat = grant.limits.sessions.map(|limit| sit(seats, account, limit)).transpose()?;
     // The kernel's limit on files would hold for a log that is a file as well.
     let log_is_file = matches!(grant.journal.destination, Some(Destination::File(_)));
     let (demand, file_size) = (grant.sandbox, grant.limits.file_size.filter(|_| !log_is_file));
@@ -174,15 +200,28 @@ fn converse(
     }
 }
 
+/// Takes a seat among the account's sessions.
+fn sit(seats: &Path, account: &Account, limit: u64) -> Result<Seat, Abort> {
+    let seat = seats::take(seats, account.uid, limit).map_err(|errno| {
+        let why = format!("max-sessions needs locks on {}: {}", seats.display(), errno.desc());
+        Abort::Denied(Denied::Misconfigured(why))
+    })?;
+    seat.ok_or(Abort::Denied(Denied::Crowded(limit)))
+}
+
 /// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.
 fn report() -> Result<Tally, Told> {
     let everywhere = Grant::default();
     let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
     let lookup = jail::report_lookup(&bounds);
     let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
-    writeln!(io::stdout(), "{layers}{lookup}").map_err(usage)?;
-    let refused = if layers.missing().next().is_none() { 0 } else { 1 };
-    Ok(Tally { copied: 0, refused })
+    answer(format_args!("{layers}{lookup}\n"), layers.missing().next().is_none())
+}
+
+/// Prints what an administrator has asked for; the exit status says whether all is well.
+fn answer(text: impl Display, well: bool) -> Result<Tally, Told> {
+    write!(io::stdout(), "{text}").map_err(usage)?;
+    Ok(Tally { copied: 0, refused: u64::from(!well) })
 }
 
 /// Reads our own command line. Called by the name scp, there is none: every word is the client's.

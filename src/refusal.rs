@@ -117,9 +117,19 @@ impl Cause {
         Self::Errno(errno(error))
     }
 
+    /// Says that attributes of the user's could not be set.
+    pub fn attribute(errno: Errno) -> Self {
+        Self::Attribute("attributes", errno)
+    }
+
     /// Says that the group could not be set.
     pub fn group(errno: Errno) -> Self {
         Self::Attribute("group", errno)
+    }
+
+    /// Says that the access control list could not be set.
+    pub fn list(errno: Errno) -> Self {
+        Self::Attribute("access control list", errno)
     }
 
     /// Says that the mode could not be set.

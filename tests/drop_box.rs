@@ -72,7 +72,7 @@ fn the_same_replies_are_worth_something() {
     }
 }
 
-/// Plays one upload and returns all that the client hears, and the exit status.
+/// Plays one upload and returns all that the client hears and sees, and the exit status.
 fn all_that_is_heard(
     yard: &Yard,
     text: &str,
@@ -82,7 +82,8 @@ fn all_that_is_heard(
 ) -> Option<(Vec<u8>, i32)> {
     let mut peer = sink(yard, text, flags, target)?;
     peer.says_without_listening(said).hangs_up();
-    let heard = peer.hears_the_rest();
+    let mut heard = peer.hears_the_rest();
+    heard.extend(peer.sees_stderr().into_bytes());
     Some((heard, peer.sees_whatever_exit()))
 }
 
@@ -103,6 +104,7 @@ fn what_is_there_and_what_is_not_have_the_same_replies() {
         ("-r", "NAME"),
         ("-r", "."),
         ("-r -p", "."),
+        ("-r -v -p", "."),
         ("-r", "d/e/NAME/../x/"),
     ] {
         for said in [
@@ -110,6 +112,8 @@ fn what_is_there_and_what_is_not_have_the_same_replies() {
             "C0644 9999999999999999 NAME\n",
             "T1 0 1 0\nC0644 1 NAME\n1\0",
             "D0755 0 NAME\nC0644 1 a\n1\0D0755 0 b\nE\nE\n",
+            "D0755 0 NAME\nC0644 9999999999 a\nD0755 0 b\nC0644 9999999999 c\nE\nE\n",
+            "T1 0 1 0\nD0000 0 NAME\nT1 0 1 0\nC0000 1 a\n1\0E\n",
             "C0644 1 NAME\n1\x01cannot read\n",
             "C0644 1 NAME\n1",
             "D0755 0 .\n",
@@ -190,6 +194,39 @@ fn nothing_comes_out_of_a_box() {
     let mut peer = Server::of(&yard).configured(BOX).unwrap().asks("scp -t [a]");
     peer.hears_ok().stores("C0644 1 x", "1").hangs_up().sees_exit(0);
     yard.holds(["[a]", "a"]);
+}
+
+// covers: peers 141
+#[test]
+fn rules_in_a_box_tell_nothing_of_what_is_there_either() {
+    let rules = "{ pattern = 'NAME/in/**', allow = ['upload'] }, { pattern = 'NAME', deny = ['all'] },
+                 { pattern = 'NAMES', hide = true }, { pattern = 'old', deny = ['overwrite'] }";
+    let text = format!("{BOX}path = [{rules}]\n");
+    for said in [
+        "D0755 0 NAME\nD0755 0 in\nC0644 1 a\n1\0E\nE\n",
+        "C0644 1 NAME\n1\0",
+        "D0755 0 NAMES\nE\n",
+        "C0644 1 NAMES\n1\0",
+        "C0644 1 old\n1\0",
+        "D0755 0 old\nE\n",
+    ] {
+        let mut replies = Vec::new();
+        for kind in ["nothing", "file", "directory"] {
+            let Some(yard) = Yard::confined() else { return };
+            for name in ["NAME", "NAMES", "old"] {
+                match kind {
+                    "nothing" => &yard,
+                    "file" => yard.file(name, "old"),
+                    _ => yard.dir(name).dir(format!("{name}/in")),
+                };
+            }
+            let Some(heard) = all_that_is_heard(&yard, &text, "-r", ".", said.as_bytes()) else { return };
+            replies.push(heard);
+            assert!(kind != "directory" || fs::read_dir(yard.path("NAME/in")).unwrap().count() == 0);
+        }
+        replies.dedup();
+        assert_eq!(replies.len(), 1, "{said:?}: {replies:?}");
+    }
 }
 
 #[test]

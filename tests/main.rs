@@ -64,6 +64,8 @@ mod floors;
 mod globs;
 /// Clients that leave: at every byte, and with their ears first.
 mod hangup;
+/// What the old file and the directory hand on to a new one: modes, groups, access control lists, attributes.
+mod inheritance;
 /// Sessions killed at random moments.
 mod kills;
 /// How much a session may store and send.
@@ -86,10 +88,16 @@ mod pipeline;
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
+/// What an administrator asks before anybody tries.
+mod questions;
+/// How fast contents may move.
+mod rates;
 /// Little memory, few descriptors, a clock that goes back, endless nesting.
 mod resources;
 /// What may be done where, as the configuration file says it.
 mod rights;
+/// How many sessions an account has at once.
+mod seats;
 /// Modes, times and groups that the administrator insists on.
 mod storage;
 /// Directories and what is in them, both ways.

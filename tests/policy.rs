@@ -40,6 +40,32 @@ fn who_may_only_store_learns_nothing_of_what_is_there() {
     yard.holds(["d/", "d/a", "d/b", "d*"]);
 }
 
+// covers: peers 124
+#[test]
+fn who_is_given_neither_direction_has_nothing_and_others_have_what_they_had() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("a", "1");
+    let me = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    let nothing = "read-only = true\nwrite-only = true\n";
+    for (text, served) in [
+        (format!("[default]\n{nothing}"), false),
+        (format!("[[match]]\nuser = '{me}'\n{nothing}[default]\n"), false),
+        (format!("[[match]]\nuser = 'not-{me}'\n{nothing}[default]\n"), true),
+    ] {
+        let start = || Server::of(&yard).configured(&text);
+        let Some(server) = start() else { return };
+        let mut peer = server.source("", ["a"]);
+        if served {
+            peer.says_ok().hears_file("C0644 1 a", "1").sees_exit(0);
+            start().unwrap().sink("", ".").hears_ok().hangs_up().sees_exit(0);
+        } else {
+            peer.hears_that("downloads are not allowed here").sees_exit(1);
+            start().unwrap().sink("", ".").hears_that("uploads are not allowed here").sees_exit(1);
+        }
+    }
+    yard.holds(["a"]);
+}
+
 // covers: peers 140, peers 125, clients 3.10
 #[test]
 fn without_the_right_to_overwrite_an_old_file_is_refused_with_the_header() {

@@ -88,11 +88,12 @@ fn uploads_go_where_the_rules_allow_and_leave_nothing_elsewhere() {
     peer.says_record("E").hears_ok().hangs_up().sees_exit(1);
     for (target, words) in [
         ("out/x", "out/x: storing this is not allowed here"),
-        ("missing/x", "missing/x: No such file or directory"),
+        ("missing/x", "missing/x: storing this is not allowed here"),
+        ("in/missing/x", "in/missing/x: No such file or directory"),
         ("in/done", "in/done: No such file or directory"),
         ("in/done/x", "in/done/x: No such file or directory"),
         ("in/../out/x", "in/../out/x: storing this is not allowed here"),
-        ("./out//x", "./out/x: storing this is not allowed here"),
+        ("./out//x", "./out//x: storing this is not allowed here"),
     ] {
         let mut peer = sink(&yard, TWO_SIDES, "", target).unwrap();
         peer.hears_ok().says_record("C0644 1 x").hears_that(words).hangs_up().sees_exit(1);
@@ -100,6 +101,81 @@ fn uploads_go_where_the_rules_allow_and_leave_nothing_elsewhere() {
     yard.holds(["in/", "in/a", "in/done/", "in/new/", "in/new/b", "in/old", "out/", "out/a"]);
     yard.has("in/old", "old");
     assert_eq!(yard.mode("in"), 0o755);
+}
+
+// covers: peers 125
+#[test]
+fn each_operation_can_be_the_only_one_that_is_allowed() {
+    let Some(yard) = Yard::confined() else { return };
+    for allowed in ["create", "overwrite", "mkdir", "download"] {
+        yard.file("old", "old");
+        let rules =
+            format!("{{ pattern = '**', allow = ['{allowed}'] }}, {{ pattern = '**', deny = ['all'] }}");
+        let text = format!("[default]\npath = [{rules}]\n");
+        let Some(mut peer) = sink(&yard, &text, "-r", ".") else { return };
+        peer.hears_ok();
+        for (operation, record) in
+            [("create", "C0644 3 new"), ("overwrite", "C0644 3 old"), ("mkdir", "D0755 0 dir")]
+        {
+            peer.says_record(record);
+            let ok = peer.hears_whether_ok();
+            assert_eq!(ok, operation == allowed, "{record} where only {allowed} is allowed");
+            match (ok, operation) {
+                (false, _) => assert!(peer.hears_refusal().ends_with(" not allowed here")),
+                (true, "mkdir") => {
+                    // What is made is empty, as nothing may be stored in it.
+                    peer.says_record("C0644 3 in").hears_that("./dir/in: storing this is not allowed here");
+                    peer.says_record("E").hears_ok();
+                }
+                (true, _) => drop(peer.says("new\0").hears_ok()),
+            }
+        }
+        peer.hangs_up().sees_whatever_exit();
+        let mut peer = source(&yard, &text, "", "old").unwrap();
+        peer.says_ok();
+        if allowed == "download" {
+            peer.hears_file("C0644 3 old", "old").sees_exit(0);
+        } else {
+            peer.hears_that("old: downloading this is not allowed here").sees_exit(1);
+        }
+        match allowed {
+            "create" => yard.holds(["new", "old"]),
+            "mkdir" => yard.holds(["dir/", "old"]),
+            _ => yard.holds(["old"]),
+        }
+        yard.has("old", if allowed == "overwrite" { "new" } else { "old" });
+        let _ = fs::remove_file(yard.path("new"));
+        let _ = fs::remove_dir(yard.path("dir"));
+    }
+}
+
+// covers: peers 138, peers 141, security PT-18
+#[test]
+fn a_pattern_does_not_tell_what_is_where_nothing_may_be_fetched() {
+    let Some(yard) = Yard::confined() else { return };
+    let rules = "{ pattern = 'way/*/open', allow = ['download'] }, { pattern = 'closed', deny = ['all'] },
+                 { pattern = 'way/**', deny = ['all'] }";
+    let text = format!("[default]\npath = [{rules}]\n");
+    yard.dir("closed").file("closed/a", "1").dir("closed/d").dir("way").file("way/a", "1");
+    for (there, absent) in [
+        ("[c]losed/a", "[c]losed/b"),
+        ("[c]losed/d", "[c]losed/e"),
+        ("[w]ay/a", "[w]ay/b"),
+        ("*/d/a", "*/e/a"),
+    ] {
+        let answers = [there, absent].map(|path| {
+            let mut peer = source(&yard, &text, "-r", path)?;
+            let heard = peer.says_ok().hears_refusal();
+            peer.sees_exit(1);
+            Some(heard.replace(path, "PATH"))
+        });
+        let [Some(there), Some(absent)] = answers else { return };
+        assert_eq!(there, absent);
+    }
+    // Beside what is closed, patterns find what they always do.
+    yard.dir("open").file("open/a", "2");
+    let mut peer = source(&yard, &text, "", "*/a").unwrap();
+    peer.says_ok().hears_file("C0644 1 a", "2").sees_exit(0);
 }
 
 // covers: peers 125, peers 138, peers 141
@@ -176,6 +252,52 @@ fn what_is_hidden_is_not_there_in_any_way() {
         }
     }
     yard.holds(["d/", "d/open", "d/secret", "secret/", "secret/a", "secret2"]);
+}
+
+// covers: peers 138, peers 141, security PT-18
+#[test]
+fn where_nothing_may_be_stored_nothing_is_told_of_what_is_there() {
+    let rules = "{ pattern = 'NAME', hide = true }, { pattern = 'in/**', allow = ['upload'] },
+                 { pattern = '**', deny = ['all'] }";
+    let denied = rules.replace("hide = true", "deny = ['all']");
+    for rules in [rules.to_owned(), denied] {
+        let text = format!("[default]\npath = [{rules}]\n");
+        for target in
+            ["NAME", "NAME/", "NAME/x", "NAME/x/y", "in/NAME", "in/NAME/", "in/NAME/x", "in/../NAME/."]
+        {
+            for flags in ["", "-d", "-r", "-r -d -p"] {
+                for said in ["C0644 1 x\n", "D0755 0 x\n", "T1 0 1 0\nC0644 1 NAME\n"] {
+                    if said.starts_with('D') && !flags.contains("-r") {
+                        continue;
+                    }
+                    let mut replies = Vec::new();
+                    for kind in ["nothing", "file", "directory", "full directory", "link"] {
+                        let Some(yard) = Yard::confined() else { return };
+                        yard.dir("in");
+                        for name in ["NAME", "in/NAME"] {
+                            match kind {
+                                "nothing" => &yard,
+                                "file" => yard.file(name, "old"),
+                                "directory" => yard.dir(name),
+                                "link" => yard.link(name, "in"),
+                                _ => {
+                                    yard.dir(name).dir(format!("{name}/x")).file(format!("{name}/x/y"), "old")
+                                }
+                            };
+                        }
+                        let before = yard.listing();
+                        let Some(mut peer) = sink(&yard, &text, flags, target) else { return };
+                        peer.says_without_listening(said).hangs_up();
+                        let heard = peer.hears_the_rest().escape_ascii().to_string();
+                        replies.push((heard, peer.sees_whatever_exit()));
+                        assert_eq!(before, yard.listing());
+                    }
+                    replies.dedup();
+                    assert_eq!(replies.len(), 1, "scp {flags} -t {target}: {said:?}: {replies:?}");
+                }
+            }
+        }
+    }
 }
 
 // covers: security PT-01, security PT-03

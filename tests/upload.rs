@@ -167,7 +167,7 @@ fn of_two_files_with_one_name_the_last_is_kept() {
     yard.has("d/a", "2nd");
 }
 
-// covers: peers 36, clients 3.10, clients 2.14
+// covers: peers 36, peers 142, clients 3.10, clients 2.14
 #[test]
 fn a_file_for_a_directory_that_is_not_there_is_refused_with_its_header() {
     let yard = Yard::new();

@@ -144,12 +144,46 @@ impl Plan {
             compare(&name, rounds, &contenders, &from, Script::Fetch, || Ok(()))?;
             fs::remove_dir_all(from.join("tree"))?;
         }
+        self.promises(&root, place)?;
         let name = "start, confined and sandboxed, to the first reply";
         if self.wants(name) && !on_disk {
             let without = self.ours("ours, --sandbox off", "--sandbox off", "-t .");
             let contenders = [self.scp("-t ."), self.ours("ours", "", "-t ."), without];
             let rounds = if self.quick { 50 } else { 400 };
             compare(name, rounds, &contenders, &root, Script::Look, || Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// What it costs that no good file is lost, and that what is acknowledged is on the disk: files that are new, and the
+    /// same once more in the place of those.
+    fn promises(&self, root: &Path, place: &str) -> io::Result<()> {
+        let files = if self.quick { 200 } else { 1_000 };
+        let rounds = if self.quick { 1 } else { 7 };
+        let mut here = self.ours("ours, --atomic off", "--atomic off", "-r -t .");
+        let program = self.program.clone();
+        here.command = Box::new(move |directory: &Path| {
+            let mut command = Command::new(&program);
+            command.args(["--atomic", "off", "--sandbox", "off", "-r", "-t", "."]).current_dir(directory);
+            command
+        });
+        let contenders = [
+            here,
+            self.scp("-r -t ."),
+            self.ours("ours", "--sandbox off", "-r -t ."),
+            self.ours("ours, --commit tree", "--sandbox off --commit tree", "-r -t ."),
+            self.ours("ours, --sync session", "--sandbox off --sync session", "-r -t ."),
+            self.ours("ours, --sync file", "--sandbox off --sync file", "-r -t ."),
+        ];
+        let script = Script::StoreMany { files, size: 1024, times: false };
+        let name = format!("promises: {files} new files of 1 KiB{place}");
+        if self.wants(&name) {
+            compare(&name, rounds, &contenders, root, script, || fs::remove_dir_all(root.join("d")))?;
+        }
+        let name = format!("promises: {files} files of 1 KiB in the place of others{place}");
+        if self.wants(&name) {
+            compare(&name, rounds, &contenders, root, script, || Ok(()))?;
+            fs::remove_dir_all(root.join("d"))?;
         }
         Ok(())
     }

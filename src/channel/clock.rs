@@ -48,6 +48,24 @@ impl Clock {
         }
     }
 
+    /// Leaves a pause of our own out of the count: the peer could do nothing.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.due = self.due.and_then(|due| due.checked_add(pause));
+    }
+
+    /// Returns how long to pause until a moment, or until the session ends; none once the moment has come.
+    ///
+    /// # Errors
+    /// The session has lasted long enough.
+    pub(super) fn left_until(&self, moment: Instant) -> Result<Option<PollTimeout>, Abort> {
+        let now = Instant::now();
+        if self.end.is_some_and(|end| end <= now) {
+            return Err(Abort::TimedOut);
+        }
+        let until = self.end.map_or(moment, |end| moment.min(end));
+        Ok(Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero()).map(rounded_up))
+    }
+
     /// Returns how long to wait; not at all once the time is up, so that what is there already is still taken.
     ///
     /// # Errors
@@ -62,11 +80,7 @@ impl Clock {
         };
         match due.saturating_duration_since(now) {
             Duration::ZERO => Ok(PollTimeout::ZERO),
-            // Rounded up, so that the last wait does not turn into many.
-            left => {
-                let left = left.saturating_add(Duration::from_millis(1));
-                Ok(PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
-            }
+            left => Ok(rounded_up(left)),
         }
     }
 
@@ -77,6 +91,11 @@ impl Clock {
     pub(super) fn check(&self) -> Result<(), Abort> {
         if self.due.is_some_and(|due| due <= Instant::now()) { Err(Abort::TimedOut) } else { Ok(()) }
     }
+}
+
+/// Rounded up, so that the last wait does not turn into many.
+fn rounded_up(left: Duration) -> PollTimeout {
+    PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX)
 }
 
 fn after(seconds: Option<u64>) -> Option<Instant> {

@@ -2,14 +2,16 @@
 
 mod clock;
 mod meter;
+mod pace;
 mod pipes;
 
 pub use meter::Passed;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::abort::Abort;
 use crate::ahead::Say;
@@ -19,6 +21,7 @@ use crate::refusal::{Cause, Refusal};
 use crate::signals::Signals;
 use crate::wire::{Complaint, LINE, Record, Reply, Violation};
 use meter::Meter;
+use pace::Pace;
 use pipes::{Pipes, Stuck};
 
 /// Bytes that are read ahead, and in which contents are copied.
@@ -45,6 +48,7 @@ pub struct Channel {
     block: Vec<u8>,
     listening: Listening,
     meter: Meter,
+    pace: Option<Pace>,
 }
 
 /// Whether the peer still takes what is said.
@@ -66,6 +70,7 @@ impl Channel {
             block: Vec::new(),
             listening: Listening::Yes,
             meter: Meter::default(),
+            pace: None,
         }
     }
 
@@ -75,6 +80,13 @@ impl Channel {
         if checksum == Checksum::Sha256 {
             self.meter.look();
         }
+        self
+    }
+
+    /// Moves contents no faster than so many bytes in a second.
+    #[must_use]
+    pub fn with_rate(mut self, rate: Option<NonZeroU64>) -> Self {
+        self.pace = rate.map(|rate| Pace::new(rate, Instant::now()));
         self
     }
 
@@ -171,9 +183,11 @@ impl Channel {
     /// # Errors
     /// Outer: the session ends. Inner: the contents are not all in the file, or not all that the sender has.
     pub fn receive(&mut self, size: u64, file: Option<&File>) -> Result<Result<(), Cause>, Abort> {
-        if size > to_u64(BUFFER) {
+        // What waits here for its turn is taken from a client that may be gone by then.
+        let piece = self.pace.as_ref().map_or(size, |pace| pace.piece(size));
+        if piece > to_u64(BUFFER) {
             self.expect_much();
-        } else if size > to_u64(SMALL_BUFFER) {
+        } else if piece > to_u64(SMALL_BUFFER) {
             self.enlarge(BUFFER);
         }
         self.pipes.clock().await_contents();
@@ -181,7 +195,8 @@ impl Channel {
         let mut written = Ok(());
         let mut left = size;
         while left > 0 {
-            left = left.saturating_sub(self.copy_in(left, file, &mut written)?);
+            let piece = self.next_piece(left)?;
+            left = left.saturating_sub(self.copy_in(piece, file, &mut written)?);
         }
         let status = self.sender_status()?;
         Ok(written.and(status))
@@ -205,6 +220,22 @@ impl Channel {
         }
     }
 
+    /// Waits until contents may move on, and returns how much of the `left` bytes may.
+    fn next_piece(&mut self, left: u64) -> Result<u64, Abort> {
+        let Some(pace) = &self.pace else { return Ok(left) };
+        self.pipes.pause(pace.turn())?;
+        Ok(pace.piece(left))
+    }
+
+    /// Counts contents that have moved on.
+    fn count(&mut self, bytes: u64) {
+        self.meter.count(bytes);
+        if let Some(pace) = &mut self.pace {
+            pace.count(bytes, Instant::now());
+        }
+        self.pipes.clock().progress(bytes);
+    }
+
     /// Takes some of the `left` bytes through our buffer, at least one. What the file does not take is dropped.
     fn copy_in(
         &mut self,
@@ -221,9 +252,8 @@ impl Channel {
             *written = file.write_all(ready.get(..length).unwrap_or_default()).map_err(Cause::from);
         }
         self.meter.see(ready.get(..length).unwrap_or_default());
-        self.meter.count(to_u64(length));
         self.start = self.start.saturating_add(length);
-        self.pipes.clock().progress(to_u64(length));
+        self.count(to_u64(length));
         Ok(to_u64(length))
     }
 
@@ -267,15 +297,15 @@ impl Channel {
         let mut read = Ok(());
         let mut left = size;
         while left > 0 {
+            let piece = self.next_piece(left)?;
             let sent = match read {
-                Ok(()) if left >= to_u64(BUFFER) && !self.meter.looks() => {
-                    self.splice_out(left, file, block, &mut read)?
+                Ok(()) if piece >= to_u64(BUFFER) && !self.meter.looks() => {
+                    self.splice_out(piece, file, block, &mut read)?
                 }
-                _ => self.copy_out(left, file, block, &mut read)?,
+                _ => self.copy_out(piece, file, block, &mut read)?,
             };
             left = left.saturating_sub(sent);
-            self.meter.count(sent);
-            self.pipes.clock().progress(sent);
+            self.count(sent);
         }
         Ok(read)
     }

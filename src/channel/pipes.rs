@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
@@ -153,6 +153,25 @@ impl Pipes {
                 Err(_) => return Ok(Err(Stuck::File)),
             }
         }
+    }
+
+    /// Lets time pass until a moment. The peer is not what is waited for: its deadline moves along.
+    pub(super) fn pause(&mut self, until: Instant) -> Result<(), Abort> {
+        let began = Instant::now();
+        if until <= began {
+            return Ok(());
+        }
+        while let Some(left) = self.clock.left_until(until)? {
+            let mut fds = Vec::from_iter(
+                self.interruption.as_ref().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)),
+            );
+            match poll(&mut fds, left) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return Err(Abort::Stopped),
+            }
+        }
+        self.clock.excuse(began.elapsed());
+        Ok(())
     }
 
     /// Waits until the descriptor is ready, or a signal asks us to stop.

@@ -11,7 +11,9 @@ use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, fchown, fsync, geteuid};
 
 use super::drop_box::names_like;
+use super::durability::open_readable;
 use super::gate::STORING;
+use super::inheritance::allowed_by;
 use super::lookup::{kind, look_at};
 use super::protect::Guard;
 use super::temporary::{self, is_temporary};
@@ -38,6 +40,8 @@ pub struct Dir<'j> {
     pub(super) trail: Trail,
     /// Whether stale temporaries have been looked for.
     cleared: Cell<bool>,
+    /// What its default list allows to what is made in it, if it has one.
+    allowed: OnceCell<Option<Mode>>,
     /// What it is called, if its own name was taken.
     renamed: Option<FileName>,
     /// Whether it is only gone through, and nothing may be done to itself.
@@ -137,6 +141,7 @@ impl<'j> Dir<'j> {
             route,
             trail,
             cleared: Cell::new(false),
+            allowed: OnceCell::new(),
             renamed: None,
             passed: Cell::new(false),
         }
@@ -165,7 +170,6 @@ impl<'j> Dir<'j> {
     /// Says why there is no directory of this name to go into. A link that leads nowhere, or outside, is nothing.
     pub fn lack_of(&self, name: &FileName) -> Refusal {
         let errno = match look_at(&self.fd, name) {
-            _ if self.jail.conceals(self.route_to(name).as_deref()) => Errno::ENOENT,
             Ok(Some(stat)) if kind(&stat) != SFlag::S_IFLNK => Errno::ENOTDIR,
             _ => Errno::ENOENT,
         };
@@ -260,7 +264,9 @@ impl<'j> Dir<'j> {
 
     /// Goes into a directory that may neither be made nor changed, for `why`, if something in it may.
     fn pass_through(&self, name: &FileName, trail: Trail, why: Cause) -> Result<(Dir<'j>, Arrival), Cause> {
-        if !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
+        // In a box nobody goes into what is there, or learns that it is.
+        let boxed = self.jail.rights.collision == Collision::Rename;
+        if boxed || !self.jail.leads_on(self.route_to(name).as_deref(), STORING) {
             return Err(why);
         }
         let Ok(dir) = self.go_into(name, trail) else { return Err(why) };
@@ -356,7 +362,8 @@ impl<'j> Dir<'j> {
         let wanted = match (forced, keep, arrival) {
             (Some(_), _, Arrival::Found) | (_, Keep::Contents, Arrival::Found) => return Ok(()),
             (Some(forced), _, Arrival::Made) => Mode::new(forced),
-            (None, Keep::Contents, Arrival::Made) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+            // A default list is handed on: its own is that of the directory that it was made in.
+            (None, Keep::Contents, Arrival::Made) => self.jail.mode_of_new(mode, self.allowed()),
             (None, Keep::Attributes, _) => mode.only(self.jail.kept_bits()),
         };
         let wanted = if grouped.is_ok() { wanted } else { wanted.for_another_group() };
@@ -375,9 +382,17 @@ impl<'j> Dir<'j> {
 
     /// Clears stale temporaries away before the first upload into a directory that was there.
     pub(super) fn clear_away_once(&self) {
-        if !self.cleared.replace(true) {
-            temporary::clear_away(&self.fd);
+        if !self.cleared.replace(true)
+            && let Ok(readable) = open_readable(&self.fd)
+        {
+            self.allowed.get_or_init(|| allowed_by(&readable));
+            temporary::clear_away(&self.fd, readable);
         }
+    }
+
+    /// Returns the permission bits that may be given to what is made here, where a default list says so.
+    pub(super) fn allowed(&self) -> Option<Mode> {
+        *self.allowed.get_or_init(|| allowed_by(&self.fd))
     }
 
     /// Refuses to put anything under this name that the rights or the name itself forbid.
@@ -435,6 +450,12 @@ impl AsFd for Dir<'_> {
 }
 
 impl Jail {
+    /// Returns the mode of something new without -p: less the umask, and no more than is `allowed` by the default list of the
+    /// directory, as with OpenSSH.
+    pub(super) fn mode_of_new(&self, mode: Mode, allowed: Option<Mode>) -> Mode {
+        mode.only(allowed.map_or(Mode::PERMISSIONS, Mode::bits) & Mode::PERMISSIONS & !self.umask)
+    }
+
     /// The bits that -p keeps: set-id bits only where no root confines, as OpenSSH, or where they are allowed.
     pub(super) fn kept_bits(&self) -> u32 {
         let kept = !self.confines() || self.rights.set_id == Leave::Given;

@@ -127,6 +127,7 @@ impl Jail {
 /// FUSE_SUPER_MAGIC of linux/magic.h; virtiofs has the same.
 const FUSE: FsType = FsType(0x6573_5546);
 
-fn open_readable(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
+/// Opens a directory that is pinned by `O_PATH` for what takes a descriptor of another kind.
+pub(super) fn open_readable(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
     openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }

@@ -83,10 +83,14 @@ impl Jail {
         operations.iter().any(|&operation| self.rights.paths.leads_on(&whole, operation))
     }
 
-    /// Tells whether what `route` leads to is not there for an upload.
-    pub(super) fn conceals(&self, route: Option<&[u8]>) -> bool {
-        let hides = |&operation| matches!(self.judge(route, operation), Err(Cause::Hidden));
-        self.has_rules() && STORING.iter().all(hides) && !self.leads_on(route, STORING)
+    /// Returns why nothing may be stored where `route` leads, nor below: then what is there is not looked at either, or the
+    /// answers would tell.
+    pub(super) fn bar(&self, route: &[u8]) -> Option<Cause> {
+        if !self.has_rules() || self.leads_on(Some(route), STORING) {
+            return None;
+        }
+        let bars = STORING.iter().map(|&operation| self.judge(Some(route), operation).err());
+        bars.collect::<Option<Vec<_>>>()?.into_iter().next()
     }
 
     /// Returns the route as the file's rules see it, whose root may be further out.

@@ -8,7 +8,7 @@ use super::gate::Passage;
 use crate::name::ClientPath;
 use crate::pattern::{Component, Pattern, braces, components, tilde};
 use crate::policy::Leave;
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Refusal, Trail};
 use crate::words::Word;
 
 /// Bytes of paths that one word may stand for; for more the word is refused, as a shell refuses a list that is too long.
@@ -83,10 +83,11 @@ impl Jail {
     fn is_there(&self, path: &[u8]) -> bool {
         let route = self.route(&ClientPath::new(path));
         let kind = match self.passage(Some(&route)) {
-            Err(Cause::Hidden) => return false,
-            // What leads to something is a directory; a hidden file is none.
-            Ok(Passage::Through(Cause::Hidden)) => OFlag::O_DIRECTORY,
-            Ok(_) | Err(_) => OFlag::empty(),
+            // Refused for being there, or not found: the answers would tell.
+            Err(_) => return false,
+            // What leads to something is a directory.
+            Ok(Passage::Through(_)) => OFlag::O_DIRECTORY,
+            Ok(Passage::Free) => OFlag::empty(),
         };
         self.look_up(&route, OFlag::O_PATH | kind).is_ok()
     }

@@ -7,8 +7,10 @@
 mod dir;
 mod drop_box;
 mod durability;
+mod foresight;
 mod gate;
 mod glob;
+mod inheritance;
 mod limits;
 mod lookup;
 mod names;
@@ -19,6 +21,7 @@ mod temporary;
 mod upload;
 
 pub use dir::{Arrival, Attributes, Contents, Dir, Entry};
+pub use foresight::Fate;
 pub use names::Names;
 pub use staging::Staging;
 pub use upload::Upload;
@@ -215,8 +218,10 @@ impl Jail {
         let route = self.route(path);
         let trail = self.trail_of(path, &route);
         let refuse = |why: Cause| Refusal::new(&trail, why);
+        if let Some(why) = self.bar(&route) {
+            return Err(refuse(why));
+        }
         match self.open_directory(&route, trail.clone()) {
-            Ok(_) if self.conceals(Some(&route)) => {}
             Ok(dir) => return Ok(Place::Directory(dir)),
             // Not there, or not a directory; a link at the end that leads outside is a name like any other.
             Err(Cause::Errno(Errno::ENOENT | Errno::ENOTDIR) | Cause::Outside(_)) => {}
@@ -229,9 +234,6 @@ impl Jail {
         };
         let (parent, last) = (parent.unwrap_or_default(), last.unwrap_or_default());
         let name = FileName::new(last).ok_or_else(|| refuse(Errno::ENOENT.into()))?;
-        if self.conceals(Some(parent)) {
-            return Err(refuse(Cause::Hidden));
-        }
         let dir = self.open_directory(parent, trail.parent()).map_err(refuse)?;
         let spelling = if trimmed.len() < route.len() { Insists::Yes } else { Insists::No };
         Ok(Place::Name { dir, name, spelling })

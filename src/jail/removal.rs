@@ -1,11 +1,12 @@
-//! Removing a directory with all that is in it, by descriptor: a link is removed, never followed.
+//! Removing a directory with all that is in it, by descriptor: a link is removed, never followed, and what is mounted in it
+//! is left alone.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::dir::{Dir as Listing, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::name::FileName;
@@ -46,7 +47,18 @@ pub(super) fn remove_tree(parent: &OwnedFd, name: &FileName) -> Result<(), Errno
 
 fn enter(parent: &OwnedFd, name: FileName) -> Result<Level, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let fd = openat(parent, name.as_os_str(), flags, Mode::empty())?;
+    let resolve = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let fd = match openat2(parent, name.as_os_str(), OpenHow::new().flags(flags).resolve(resolve)) {
+        // Without the call, another file system is told by its number.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            let fd = openat(parent, name.as_os_str(), flags, Mode::empty())?;
+            if fstat(&fd)?.st_dev != fstat(parent)?.st_dev {
+                return Err(Errno::EXDEV);
+            }
+            fd
+        }
+        opened => opened?,
+    };
     // Ours; if it is not, removing what is in it says so.
     let _ = fchmod(&fd, Mode::S_IRWXU);
     let listing = openat(fd.as_fd(), ".", flags, Mode::empty()).and_then(Listing::from_fd)?;

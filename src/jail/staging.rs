@@ -189,7 +189,14 @@ impl Staging<'_> {
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
-        // Nobody is left to hear that it failed; a later session clears it away.
-        let _ = removal::remove_tree(&self.home, &self.temporary);
+        let why = match removal::remove_tree(&self.home, &self.temporary) {
+            // The new tree has got its name, and there was no old one.
+            Ok(()) | Err(Errno::ENOENT) => return,
+            Err(Errno::EXDEV) => "something is mounted in it",
+            Err(errno) => errno.desc(),
+        };
+        // A later session tries it again.
+        let name = self.temporary.as_os_str().display();
+        log::warn!("a directory that is not needed any more, {name}, could not be removed: {why}");
     }
 }

@@ -79,10 +79,9 @@ fn keep(file: &File) -> Option<bool> {
 }
 
 /// Removes what sessions of the same account have left behind that were killed. A file whose session lives is locked,
-/// and left alone.
-pub(super) fn clear_away(dir: &OwnedFd) {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(listing) = openat(dir, ".", flags, Mode::empty()).and_then(Listing::from_fd) else { return };
+/// and left alone. `readable` is the directory once more, opened to be listed.
+pub(super) fn clear_away(dir: &OwnedFd, readable: OwnedFd) {
+    let Ok(listing) = Listing::from_fd(readable) else { return };
     let names = listing.into_iter().take(LOOKED_AT).map_while(Result::ok);
     for name in names.filter_map(|entry| FileName::new(entry.file_name().to_bytes())).filter(is_temporary) {
         // What cannot be removed now is for a later session.

@@ -14,10 +14,13 @@ use nix::unistd::{
     unlinkat,
 };
 
+use rustix::fs::{AtFlags as StatFlags, StatxAttributes, StatxFlags, statx};
+
 use super::Jail;
 use super::dir::Dir;
 use super::drop_box::names_like;
-use super::durability::Settling;
+use super::durability::{Settling, open_readable};
+use super::inheritance::{Inheritance, allowed_by};
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
@@ -41,6 +44,10 @@ pub struct Upload<'d> {
     manner: Manner,
     /// What is replaced, if it is a file.
     old: Option<Old>,
+    /// What it has beside that, if it could be read.
+    inheritance: Option<Inheritance>,
+    /// What the directory's default list allows to a new file, if there is one.
+    allowed: Option<Mode>,
     size: u64,
     trail: Trail,
     taken: Taken,
@@ -125,6 +132,15 @@ impl<'j> Dir<'j> {
             }
             (Some(stat), Taken::Replaced) => self.plan(stat, &home, &name)?,
         };
+        let inherits = |stat: &FileStat| kind(stat) == SFlag::S_IFREG && !matches!(plan, Plan::InPlace);
+        let inheritance = old
+            .as_ref()
+            .filter(|stat| inherits(stat))
+            .map(|_| Inheritance::of(home.fd(), &name).unwrap_or_default());
+        let allowed = match &home {
+            Home::Here(..) => self.allowed(),
+            Home::Elsewhere(fd) => open_readable(fd).ok().and_then(allowed_by),
+        };
         let (file, manner) = match plan {
             Plan::InPlace => (open_in_place(&home, &name)?, Manner::InPlace),
             Plan::Rename | Plan::RenameIfPossible => {
@@ -157,6 +173,8 @@ impl<'j> Dir<'j> {
             file,
             manner,
             old,
+            inheritance,
+            allowed,
             size,
             trail: trail.clone(),
             taken,
@@ -217,7 +235,7 @@ impl<'j> Dir<'j> {
         Ok(match self.jail.storage.replacement {
             Replacement::Always => Plan::Rename,
             Replacement::Off => Plan::InPlace,
-            Replacement::Auto if shared || foreign => Plan::InPlace,
+            Replacement::Auto if shared || foreign || is_mounted_over(home.fd(), name) => Plan::InPlace,
             Replacement::Auto => Plan::RenameIfPossible,
         })
     }
@@ -361,6 +379,13 @@ impl Upload<'_> {
             (None, Some(old)) => self.take_group(old.group).is_ok(),
             (_, None) => true,
         };
+        let inheritance = self.inheritance.as_ref().filter(|_| old.is_some());
+        let listed = match inheritance {
+            // A new file has no list but from its directory.
+            Some(old) if old.has_list() || self.allowed.is_some() => old.give_list(&self.file),
+            _ => Ok(()),
+        };
+        let attributed = inheritance.map_or(Ok(()), |old| old.give_others(&self.file));
         let wanted = match (forced, keep, old, &self.manner) {
             (Some(forced), ..) => Mode::new(forced),
             (None, Keep::Attributes, _, _) => mode.only(self.jail.kept_bits()),
@@ -369,11 +394,13 @@ impl Upload<'_> {
             }
             (None, Keep::Contents, Some(old), _) if regrouped => old.mode,
             (None, Keep::Contents, Some(old), _) => old.mode.for_another_group(),
-            (None, Keep::Contents, None, _) => mode.only(Mode::PERMISSIONS & !self.jail.umask),
+            (None, Keep::Contents, None, _) => self.jail.mode_of_new(mode, self.allowed),
         };
-        let wanted = if grouped.is_ok() { wanted } else { wanted.for_another_group() };
+        // Where the list is not as it was, what the mode says of the group may have been meant for somebody else.
+        let all_given = grouped.is_ok() && listed.is_ok();
+        let wanted = if all_given { wanted } else { wanted.for_another_group() };
         let moded = fchmod(&self.file, stat::Mode::from_bits_truncate(wanted.bits())).map_err(Cause::mode);
-        grouped.and(moded).map(|()| wanted)
+        grouped.and(listed).and(attributed).and(moded).map(|()| wanted)
     }
 
     /// Gives the file a group: that of the old one, or the administrator's.
@@ -392,6 +419,13 @@ impl Drop for Upload<'_> {
             let _ = unlinkat(self.home.fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
+}
+
+/// Tells whether something is mounted over a name, as a container's engine does with single files: it cannot be renamed
+/// over then.
+fn is_mounted_over(dir: &OwnedFd, name: &FileName) -> bool {
+    let found = statx(dir, name.as_os_str(), StatFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Opens the old file to write into it: never truncated, so that it is the old one until the last byte has come.

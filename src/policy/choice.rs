@@ -3,12 +3,16 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use super::when::Account;
+use super::{Denied, token};
 
 /// Whether something is allowed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -196,6 +200,16 @@ impl<'de> Deserialize<'de> for Destination {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Root(pub OsString);
 
+impl Root {
+    /// Returns the directory that is meant for an account.
+    ///
+    /// # Errors
+    /// A token has no value that is a file name.
+    pub fn place(&self, account: &Account) -> Result<PathBuf, Denied> {
+        token::place(&self.0, account)
+    }
+}
+
 impl<'de> Deserialize<'de> for Root {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         let text = String::deserialize(source)?;
@@ -233,6 +247,18 @@ impl FromStr for Bytes {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         source.deserialize_any(BytesVisitor)
+    }
+}
+
+/// Bytes in a second, at least one: what waits for ever is no rate.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Rate(pub NonZeroU64);
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let Bytes(bytes) = Bytes::deserialize(source)?;
+        let rate = NonZeroU64::new(bytes).map(Self);
+        rate.ok_or_else(|| D::Error::custom("a rate of 0 never ends; leave the key out for none"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a session may do, where, and how.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use super::choice::{
@@ -133,9 +134,9 @@ pub struct Limits {
     /// Sessions of the account at the same time.
     pub sessions: Option<u64>,
     /// Bytes that are stored in a second.
-    pub upload_rate: Option<u64>,
+    pub upload_rate: Option<NonZeroU64>,
     /// Bytes that are sent in a second.
-    pub download_rate: Option<u64>,
+    pub download_rate: Option<NonZeroU64>,
 }
 
 /// How files are stored.

@@ -12,15 +12,16 @@ mod token;
 mod when;
 
 pub use choice::{
-    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Replacement,
-    Root, Sandbox, Sync, Unit,
+    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
+    Replacement, Root, Sandbox, Several, Sync, Unit,
 };
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
 pub use section::{KEYS, Match, Section};
-pub use when::{Account, Holds, When};
+pub use when::{Account, Fingerprint, Holds, When};
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use jiff::Timestamp;
 
@@ -64,6 +65,8 @@ pub struct Terms {
 /// Why a session gets no grant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Denied {
+    /// The account has as many sessions as it may have.
+    Crowded(u64),
     /// The section about the account has expired.
     Expired,
     /// The session may only store.
@@ -87,6 +90,7 @@ pub enum Denied {
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Crowded(limit) => write!(f, "no more than {limit} sessions at a time are allowed here"),
             Self::Expired => f.write_str("this access has expired"),
             Self::Fetching => f.write_str("downloads are not allowed here"),
             Self::Hours => f.write_str("transfers are not allowed at this time"),
@@ -179,6 +183,14 @@ impl Terms {
         self.grant.patience
     }
 
+    /// How fast contents may move that are asked for.
+    pub fn rate(&self, request: &Request) -> Option<NonZeroU64> {
+        match request {
+            Request::Fetch(_) => self.grant.limits.download_rate,
+            Request::Store(_) => self.grant.limits.upload_rate,
+        }
+    }
+
     /// The sections that said so.
     pub fn rule(&self) -> &[String] {
         &self.grant.rule
@@ -214,8 +226,8 @@ pub fn decide(terms: Terms, account: &Account, request: &Request, now: Timestamp
     if let Some(key) = root.is_none().then(|| grant.rights.bound_to_a_root()).flatten() {
         return Err(Denied::Misconfigured(format!("{key} has no meaning without a root")));
     }
-    grant.root = root.map(|Root(root)| token::place(&root, account)).transpose()?;
-    grant.within = within.map(|Root(root)| token::place(&root, account)).transpose()?;
+    grant.root = root.map(|root| root.place(account)).transpose()?;
+    grant.within = within.map(|root| root.place(account)).transpose()?;
     grant.home = account.home.as_ref().map(Into::into);
     if let (Some(drop_box), Some(directory)) = (&mut grant.rights.drop_box, drop_box_directory) {
         drop_box.directory = Some(token::box_directory(&directory, account, now)?);

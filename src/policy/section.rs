@@ -6,8 +6,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::choice::{
-    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Replacement,
-    Root, Sandbox, Several, Sync, Unit,
+    Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
+    Replacement, Root, Sandbox, Several, Sync, Unit,
 };
 use super::grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 use super::paths::{Glob, PathRules};
@@ -142,9 +142,9 @@ keys! {
         /// Sessions of the account at the same time.
         max_sessions: u64 => smaller,
         /// Bytes that are stored in a second.
-        max_upload_rate: Bytes => smaller,
+        max_upload_rate: Rate => smaller,
         /// Bytes that are sent in a second.
-        max_download_rate: Bytes => smaller,
+        max_download_rate: Rate => smaller,
         /// Bytes that have to stay free.
         min_free_space: Bytes => stricter,
         /// Permission bits that are not given without `-p`.
@@ -208,6 +208,7 @@ impl Section {
     pub fn grant(&self) -> Grant {
         let yes = |key: Option<bool>| key == Some(true);
         let bytes = |key: Option<Bytes>| key.map(|Bytes(bytes)| bytes);
+        let rate = |key: Option<Rate>| key.map(|Rate(rate)| rate);
         let octal = |key: Option<Octal>| key.map(|Octal(bits)| bits);
         let some = |seconds: u64| (seconds > 0).then_some(seconds);
         let drop_box = yes(self.drop_box);
@@ -236,8 +237,8 @@ impl Section {
             free_space: bytes(self.min_free_space),
             depth: self.max_depth,
             sessions: self.max_sessions,
-            upload_rate: bytes(self.max_upload_rate),
-            download_rate: bytes(self.max_download_rate),
+            upload_rate: rate(self.max_upload_rate),
+            download_rate: rate(self.max_download_rate),
         };
         let storage = Storage {
             umask: octal(self.umask),

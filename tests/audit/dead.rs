@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::reader::{can_read, log_of, of, only, read, to};
+use crate::file_systems::{memory, where_there_is};
 use crate::mounts;
 use crate::peer::Peer;
 use crate::server::Server;
@@ -243,55 +244,58 @@ fn a_required_log_that_is_slow_loses_nothing_and_one_that_stands_still_ends_the_
 // covers: security LOG-03, peers H-w
 #[test]
 fn a_full_disk_is_survived_by_transfers_and_by_the_log() {
-    let Some(yard) = Yard::confined().filter(|_| can_read()) else { return };
-    if !mounts::can_mount() {
+    if !can_read() {
         return;
     }
-    let disk = yard.home().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount = format!(
-        "mount -t tmpfs -o size=64k none '{0}'; head -c 57344 /dev/zero > '{0}/filler'",
-        disk.display()
-    );
     for (format, audit) in [("json", "try"), ("line", "try"), ("json", "require")] {
-        let server = audited(&yard, &disk.join("log"), audit).option("--log-format").option(format);
-        let mut peer = server.with_mounts(&mount).sink("", ".");
-        peer.hears_ok();
-        // Where the program is, the file system is to be seen.
-        let seen = peer.process().join("root").join(disk.strip_prefix("/").unwrap());
-        let mut stored = 0;
-        while stored < 200 {
-            peer.says_record(format!("C0644 1 {}", stored % 10)).hears_ok().says("x\0");
-            if !peer.hears_whether_ok() {
-                break;
-            }
-            stored += 1;
-        }
-        let keep = |part: &[u8]| fs::write(log_of(&yard), part).unwrap();
-        let log = fs::read(seen.join("log")).unwrap();
-        let whole = log.iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
-        keep(&log[..whole]);
-        let found = of(&read(format, &log_of(&yard)), "store").len();
-        tally::figure(&format!(
-            "{format}, {audit}: the disk was full after {found} lines, {stored} files stored"
-        ));
-        if audit == "require" {
-            // Not one file was acknowledged that is not on record.
-            assert!(stored < 200 && found == stored, "{found} on record, {stored} acknowledged");
-            peer.hears_that(UNRECORDED).sees_exit(1);
-            continue;
-        }
-        assert!(stored == 200 && (1..200).contains(&found), "{found} of {stored} on record");
-        // There is room again.
-        fs::remove_file(seen.join("filler")).unwrap();
-        peer.stores("C0644 1 after", "x");
-        let log = fs::read(seen.join("log")).unwrap();
-        keep(&log[whole..][log[whole..].iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1)..]);
-        // The line that has no end is one by itself.
-        let after = if log.len() > whole { read(format, &log_of(&yard)) } else { Vec::new() };
-        only(&after, "store").says("path=./after");
-        peer.hangs_up().sees_exit(0);
+        let disk = |yard: &Yard| yard.home().join("disk");
+        where_there_is(
+            |yard| {
+                fs::create_dir(disk(yard)).unwrap();
+                memory(&disk(yard), "size=64k")
+            },
+            |yard, _| goes_on_beside_a_full_disk(yard, &disk(yard), format, audit),
+        );
     }
+}
+
+fn goes_on_beside_a_full_disk(yard: &Yard, disk: &Path, format: &str, audit: &str) {
+    fs::write(disk.join("filler"), [0; 57_344]).unwrap();
+    let mut peer =
+        audited(yard, &disk.join("log"), audit).option("--log-format").option(format).sink("", ".");
+    peer.hears_ok();
+    let mut stored = 0;
+    while stored < 200 {
+        peer.says_record(format!("C0644 1 {}", stored % 10)).hears_ok().says("x\0");
+        if !peer.hears_whether_ok() {
+            break;
+        }
+        stored += 1;
+    }
+    let keep = |part: &[u8]| fs::write(log_of(yard), part).unwrap();
+    let log = fs::read(disk.join("log")).unwrap();
+    let whole = log.iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+    keep(&log[..whole]);
+    let found = of(&read(format, &log_of(yard)), "store").len();
+    tally::figure(&format!(
+        "{format}, {audit}: the disk was full after {found} lines, {stored} files stored"
+    ));
+    if audit == "require" {
+        // Not one file was acknowledged that is not on record.
+        assert!(stored < 200 && found == stored, "{found} on record, {stored} acknowledged");
+        peer.hears_that(UNRECORDED).sees_exit(1);
+        return;
+    }
+    assert!(stored == 200 && (1..200).contains(&found), "{found} of {stored} on record");
+    // There is room again.
+    fs::remove_file(disk.join("filler")).unwrap();
+    peer.stores("C0644 1 after", "x");
+    let log = fs::read(disk.join("log")).unwrap();
+    keep(&log[whole..][log[whole..].iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1)..]);
+    // The line that has no end is one by itself.
+    let after = if log.len() > whole { read(format, &log_of(yard)) } else { Vec::new() };
+    only(&after, "store").says("path=./after");
+    peer.hangs_up().sees_exit(0);
 }
 
 // covers: security LOG-03
