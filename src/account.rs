@@ -1,7 +1,7 @@
 //! Who the request is for: the user database, and what sshd says in the environment.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::net::IpAddr;
@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::fcntl::OFlag;
-use nix::unistd::{Group, User, getegid, geteuid, getgroups, getuid};
+use nix::unistd::{
+    Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups, getuid, initgroups, setgid, setuid,
+};
 
 use crate::key::Key;
 use crate::policy::{Account, Denied};
@@ -28,11 +30,61 @@ pub fn look_up() -> Account {
     account
 }
 
+/// Finds out who is called so, for a question about an account.
+///
+/// # Errors
+/// There is nobody of this name.
+pub fn called(name: &str) -> Result<Account, String> {
+    let user = User::from_name(name).map_err(|errno| format!("{name}: {errno}"))?;
+    let user = user.ok_or_else(|| format!("there is no account {name}"))?;
+    Ok(Account {
+        uid: user.uid.as_raw(),
+        name: Some(user.name.into()),
+        home: Some(user.dir.into()),
+        ..Account::default()
+    })
+}
+
+/// Finds out what sshd starts for somebody.
+pub fn shell_of(name: &str) -> Option<String> {
+    let user = User::from_name(name).ok().flatten()?;
+    user.shell.to_str().map(str::to_owned)
+}
+
+/// Finds out which groups a session of somebody would be in.
+pub fn groups_of(name: &str) -> Vec<OsString> {
+    let Some(user) = User::from_name(name).ok().flatten() else { return Vec::new() };
+    let ids = CString::new(name).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+    named(ids.unwrap_or_default())
+}
+
+/// Becomes the account, for good, so that files are seen as it sees them.
+///
+/// # Errors
+/// Only root can.
+pub fn become_it(account: &Account) -> Result<(), String> {
+    let user = User::from_uid(Uid::from_raw(account.uid)).ok().flatten();
+    let user = user.ok_or("it is not in the user database")?;
+    if getuid() == user.uid && geteuid() == user.uid {
+        return Ok(());
+    }
+    let name = CString::new(user.name).map_err(|error| error.to_string())?;
+    let become_user = || {
+        initgroups(&name, user.gid)?;
+        setgid(user.gid)?;
+        setuid(user.uid)
+    };
+    become_user().map_err(|errno| errno.desc().to_owned())
+}
+
 /// Finds out which groups the process is in.
 pub fn groups() -> Vec<OsString> {
-    let ids = getgroups().unwrap_or_default();
-    let names = ids.into_iter().chain([getegid()]).filter_map(|id| Group::from_gid(id).ok().flatten());
-    names.map(|group| OsString::from(group.name)).collect()
+    named(getgroups().unwrap_or_default().into_iter().chain([getegid()]))
+}
+
+fn named(ids: impl IntoIterator<Item = Gid>) -> Vec<OsString> {
+    let groups = ids.into_iter().filter_map(|id| Group::from_gid(id).ok().flatten());
+    groups.map(|group| OsString::from(group.name)).collect()
 }
 
 /// Returns the number of a group of the administrator's.

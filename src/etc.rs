@@ -54,6 +54,17 @@ pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool
     Ok(config)
 }
 
+/// Returns the patterns of `include` that no file has: a session goes on without.
+pub fn without_a_file(path: &Path) -> Vec<String> {
+    let text =
+        open(path).ok().and_then(|text| config::read(&path.display().to_string(), &text, |_| false).ok());
+    let include = text.map(|text| text.include).unwrap_or_default();
+    include
+        .into_iter()
+        .filter(|pattern| included(path, pattern).is_ok_and(|found| found.is_empty()))
+        .collect()
+}
+
 /// Why a file was not read.
 enum Unread {
     Absent,

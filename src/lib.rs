@@ -16,6 +16,7 @@ pub mod name;
 pub mod options;
 pub mod pattern;
 pub mod policy;
+pub mod questions;
 pub mod refusal;
 pub mod request;
 pub mod sandbox;
@@ -42,7 +43,7 @@ use abort::Abort;
 use audit::{Event, Session};
 use channel::Channel;
 use jail::Jail;
-use options::{Entry, Options, Order};
+use options::{Authorize, Entry, Options, Order};
 use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms, Unit};
 use refusal::Tally;
 use request::{Request, Usage};
@@ -84,6 +85,24 @@ enum Told {
 
 fn obey(order: Order) -> Result<Tally, Told> {
     match order {
+        Order::Authorize(Authorize { options, keys }) => {
+            let lines = questions::authorized_keys(&options, &keys).map_err(usage)?;
+            answer(lines.join("\n") + "\n", true)
+        }
+        Order::Check(asked) => {
+            let findings = questions::check(&asked);
+            answer(&findings, findings.are_harmless())
+        }
+        Order::Explain(asked) => {
+            let spelled = spell(&asked.options.entry)?;
+            match understand(&asked.options.entry, &spelled) {
+                Err(Told::Usage(why)) => answer(format_args!("denied: {why}\n"), false),
+                request => {
+                    let explanation = questions::explain(*asked, &request?).map_err(usage)?;
+                    answer(&explanation, explanation.is_allowed())
+                }
+            }
+        }
         Order::Report => report(),
         Order::Serve(options) => serve(*options),
     }
@@ -196,9 +215,13 @@ fn report() -> Result<Tally, Told> {
     let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
     let lookup = jail::report_lookup(&bounds);
     let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
-    writeln!(io::stdout(), "{layers}{lookup}").map_err(usage)?;
-    let refused = if layers.missing().next().is_none() { 0 } else { 1 };
-    Ok(Tally { copied: 0, refused })
+    answer(format_args!("{layers}{lookup}\n"), layers.missing().next().is_none())
+}
+
+/// Prints what an administrator has asked for; the exit status says whether all is well.
+fn answer(text: impl Display, well: bool) -> Result<Tally, Told> {
+    write!(io::stdout(), "{text}").map_err(usage)?;
+    Ok(Tally { copied: 0, refused: u64::from(!well) })
 }
 
 /// Reads our own command line. Called by the name scp, there is none: every word is the client's.

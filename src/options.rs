@@ -1,20 +1,28 @@
 //! The administrator's command line: the options of ours, before the client's request.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::key::Key;
 use crate::policy::{
-    Audit, Bytes, Checksum, Destination, Format, Metadata, Octal, Pipeline, Replacement, Root, Sandbox,
-    Section, Sync, Unit,
+    Audit, Bytes, Checksum, Destination, Fingerprint, Format, Metadata, Octal, Pipeline, Replacement, Root,
+    Sandbox, Section, Sync, Unit,
 };
 
 /// A command line of ours, understood.
 #[derive(Debug)]
 pub enum Order {
+    /// Write lines for authorized_keys.
+    Authorize(Authorize),
+    /// Look for what is wrong in the configuration file.
+    Check(Check),
+    /// Say what would become of a request.
+    Explain(Box<Explain>),
     /// Say what the kernel can enforce.
     Report,
     /// Serve a request.
@@ -30,6 +38,39 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Where the request is.
     pub entry: Entry,
+}
+
+/// `authorized-key`: which keys, and what they are for.
+#[derive(Debug)]
+pub struct Authorize {
+    /// The options of the forced command, as they are written.
+    pub options: Vec<OsString>,
+    /// The `.pub` file; `-` for standard input.
+    pub keys: PathBuf,
+}
+
+/// `check`: which file.
+#[derive(Debug, Parser)]
+#[command(name = "scp-server check", about = CHECK)]
+pub struct Check {
+    /// The configuration file [default: /etc/scp-server.toml]
+    pub file: Option<PathBuf>,
+    /// Have sshd read its settings from FILE
+    #[arg(long, value_name = "FILE")]
+    pub sshd_config: Option<PathBuf>,
+}
+
+/// `explain`: who asks, and for what.
+#[derive(Debug)]
+pub struct Explain {
+    /// The account's name.
+    pub user: String,
+    /// The key that it comes with.
+    pub key: Option<Key>,
+    /// Where from.
+    pub from: Option<IpAddr>,
+    /// How a session would be started, its request included.
+    pub options: Options,
 }
 
 /// Where the client's request is to be found. An option of ours is never taken from there.
@@ -48,6 +89,17 @@ pub enum Entry {
 /// # Errors
 /// It is wrong, or asks for help: clap knows what to print, and where.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
+    let mut arguments = arguments.peekable();
+    match arguments.peek().and_then(|first| first.to_str()) {
+        // The administrator's questions: no request begins so, and no client gets here.
+        Some("authorized-key") => authorize(arguments.skip(1).collect()).map(Order::Authorize),
+        Some("check") => Check::try_parse_from(arguments).map(Order::Check),
+        Some("explain") => explain(arguments).map(|explain| Order::Explain(Box::new(explain))),
+        _ => serve(arguments),
+    }
+}
+
+fn serve(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
     let name = OsString::from(env!("CARGO_PKG_NAME"));
     let line = Line::try_parse_from(std::iter::once(name).chain(arguments))?;
     // clap takes a mistyped option for the request's first word; the request has no long options.
@@ -60,37 +112,89 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::E
     if line.sandbox_report {
         return Ok(Order::Report);
     }
-    let entry = match line.command {
-        Some(command) => Entry::Command(command),
-        None if line.request.is_empty() => Entry::Environment,
-        None => Entry::Arguments(line.request),
+    Ok(Order::Serve(Box::new(line.into_options())))
+}
+
+/// Takes the options of a forced command, and behind them a file.
+fn authorize(mut words: Vec<OsString>) -> Result<Authorize, clap::Error> {
+    let mut command = clap::Command::new("scp-server authorized-key")
+        .about(AUTHORIZED_KEY)
+        .override_usage("scp-server authorized-key [OPTIONS OF A FORCED COMMAND] KEYFILE");
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        // The options themselves are those of `scp-server --help`.
+        command.try_get_matches_from_mut(["", "--help"])?;
+    }
+    let last = words.pop().filter(|word| word == "-" || !word.as_bytes().starts_with(b"-"));
+    let Some(keys) = last.map(PathBuf::from) else {
+        return Err(
+            command.error(ErrorKind::MissingRequiredArgument, "a file with a public key is meant, or -")
+        );
     };
-    // What is not given is not said: the file may say it.
-    let given = |flag: bool| flag.then_some(true);
-    let section = Section {
-        root: line.root.map(Root),
-        read_only: given(line.read_only),
-        write_only: given(line.write_only),
-        no_overwrite: given(line.no_overwrite),
-        allow_start_up_files: given(line.allow_start_up_files),
-        max_file_size: line.max_file_size,
-        umask: line.umask,
-        atomic: line.atomic,
-        commit: line.commit,
-        metadata: line.metadata,
-        sync: line.sync,
-        pipeline: line.pipeline,
-        idle_timeout: line.idle_timeout,
-        stall_timeout: line.stall_timeout,
-        time_limit: line.time_limit,
-        sandbox: line.sandbox,
-        log: line.log.map(Destination::from),
-        log_format: line.log_format,
-        audit: line.audit,
-        checksum: line.checksum,
-        ..Section::default()
+    match serve(words.iter().cloned())? {
+        Order::Serve(options) if options.entry == Entry::Environment => {
+            Ok(Authorize { options: words, keys })
+        }
+        _ => Err(command
+            .error(ErrorKind::ArgumentConflict, "of the request only the client speaks: no -t, -f, -c")),
+    }
+}
+
+fn explain(arguments: impl Iterator<Item = OsString>) -> Result<Explain, clap::Error> {
+    let Asked { user, key, principal, from, line } = Asked::try_parse_from(arguments)?;
+    let key = key.map(|print| Key::with(print.to_string(), principal));
+    let mut options = line.into_options();
+    options.entry = match options.entry {
+        // Between quotes, as a client sends it.
+        Entry::Arguments(words) if words.first().is_some_and(|word| !word.as_bytes().starts_with(b"-")) => {
+            let [command] = words.as_slice() else {
+                let text = "the request is one word: put it between quotes";
+                return Err(Asked::command().error(ErrorKind::TooManyValues, text));
+            };
+            Entry::Command(command.clone())
+        }
+        Entry::Environment => {
+            let text = "a request is meant, such as 'scp -t x'";
+            return Err(Asked::command().error(ErrorKind::MissingRequiredArgument, text));
+        }
+        entry => entry,
     };
-    Ok(Order::Serve(Box::new(Options { line: section, config: line.config, entry })))
+    Ok(Explain { user, key, from, options })
+}
+
+impl Line {
+    fn into_options(self) -> Options {
+        let entry = match self.command {
+            Some(command) => Entry::Command(command),
+            None if self.request.is_empty() => Entry::Environment,
+            None => Entry::Arguments(self.request),
+        };
+        // What is not given is not said: the file may say it.
+        let given = |flag: bool| flag.then_some(true);
+        let line = Section {
+            root: self.root.map(Root),
+            read_only: given(self.read_only),
+            write_only: given(self.write_only),
+            no_overwrite: given(self.no_overwrite),
+            allow_start_up_files: given(self.allow_start_up_files),
+            max_file_size: self.max_file_size,
+            umask: self.umask,
+            atomic: self.atomic,
+            commit: self.commit,
+            metadata: self.metadata,
+            sync: self.sync,
+            pipeline: self.pipeline,
+            idle_timeout: self.idle_timeout,
+            stall_timeout: self.stall_timeout,
+            time_limit: self.time_limit,
+            sandbox: self.sandbox,
+            log: self.log.map(Destination::from),
+            log_format: self.log_format,
+            audit: self.audit,
+            checksum: self.checksum,
+            ..Section::default()
+        };
+        Options { line, config: self.config, entry }
+    }
 }
 
 const ABOUT: &str = "\
@@ -103,6 +207,45 @@ cannot be led out of the directory given by --root. In sshd_config:
         ForceCommand /usr/bin/scp-server --root /srv/drop/%u
 
 Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:";
+
+const AUTHORIZED_KEY: &str = "\
+Write the lines for authorized_keys that let the keys in KEYFILE, which ssh-keygen wrote, start scp-server with these
+options, and nothing else";
+
+const CHECK: &str = "\
+Look for what is wrong in the configuration file and around it, and say how to mend it. Exit status 1 if there is an error";
+
+const EXPLAIN: &str = "\
+Say what would become of a request: whether it is allowed, by which sections of the file, where its path leads, with
+which modes and limits. Nothing is served, nothing is changed. Exit status 1 if it is not allowed";
+
+/// `explain`, as clap reads it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "scp-server explain",
+    about = EXPLAIN,
+    override_usage = "scp-server explain --user NAME [OPTIONS] 'scp -t PATH'"
+)]
+struct Asked {
+    /// The account
+    #[arg(long, value_name = "NAME")]
+    user: String,
+
+    /// The key that it comes with, as ssh-keygen -l prints it
+    #[arg(long, value_name = "SHA256:...")]
+    key: Option<Fingerprint>,
+
+    /// A principal of the certificate that it comes with
+    #[arg(long, value_name = "NAME", requires = "key")]
+    principal: Vec<String>,
+
+    /// The address that it comes from
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
+
+    #[command(flatten)]
+    line: Line,
+}
 
 /// The command line as clap reads it.
 #[derive(Debug, Parser)]
@@ -221,7 +364,7 @@ mod tests {
     fn read_words(words: &[&str]) -> Result<Options, clap::Error> {
         match parse(words.iter().map(OsString::from))? {
             Order::Serve(options) => Ok(*options),
-            Order::Report => panic!("a report is asked for"),
+            order => panic!("{order:?}"),
         }
     }
 

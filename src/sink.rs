@@ -195,7 +195,7 @@ enum Level<'j> {
 
 impl<'j> Sink<'j> {
     fn open(store: &'j Store, jail: &'j Jail) -> Result<Self, Abort> {
-        let path = only_target(store, jail)?;
+        let path = target(store, jail)?;
         let target = jail.find(&path, store.kind);
         if store.kind == TargetKind::Directory {
             match &target {
@@ -353,7 +353,7 @@ fn tell_new_name(what: &Trail, name: Option<&FileName>) -> Result<(), Abort> {
 }
 
 /// `scp -t` has exactly one target, also when it is a pattern.
-fn only_target(store: &Store, jail: &Jail) -> Result<ClientPath, Abort> {
+pub fn target(store: &Store, jail: &Jail) -> Result<ClientPath, Abort> {
     let [word] = store.targets.as_slice() else {
         return Err(Abort::AmbiguousTarget);
     };

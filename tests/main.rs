@@ -88,6 +88,8 @@ mod pipeline;
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
+/// What an administrator asks before anybody tries.
+mod questions;
 /// How fast contents may move.
 mod rates;
 /// Little memory, few descriptors, a clock that goes back, endless nesting.

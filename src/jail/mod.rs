@@ -7,6 +7,7 @@
 mod dir;
 mod drop_box;
 mod durability;
+mod foresight;
 mod gate;
 mod glob;
 mod inheritance;
@@ -20,6 +21,7 @@ mod temporary;
 mod upload;
 
 pub use dir::{Arrival, Attributes, Contents, Dir, Entry};
+pub use foresight::Fate;
 pub use names::Names;
 pub use staging::Staging;
 pub use upload::Upload;

@@ -11,6 +11,9 @@ use clap::ValueEnum;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::when::Account;
+use super::{Denied, token};
+
 /// Whether something is allowed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Leave {
@@ -196,6 +199,16 @@ impl<'de> Deserialize<'de> for Destination {
 /// The directory that confines, its tokens not yet expanded.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Root(pub OsString);
+
+impl Root {
+    /// Returns the directory that is meant for an account.
+    ///
+    /// # Errors
+    /// A token has no value that is a file name.
+    pub fn place(&self, account: &Account) -> Result<PathBuf, Denied> {
+        token::place(&self.0, account)
+    }
+}
 
 impl<'de> Deserialize<'de> for Root {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {

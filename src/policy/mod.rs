@@ -13,12 +13,12 @@ mod when;
 
 pub use choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
-    Replacement, Root, Sandbox, Sync, Unit,
+    Replacement, Root, Sandbox, Several, Sync, Unit,
 };
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
 pub use section::{KEYS, Match, Section};
-pub use when::{Account, Holds, When};
+pub use when::{Account, Fingerprint, Holds, When};
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -226,8 +226,8 @@ pub fn decide(terms: Terms, account: &Account, request: &Request, now: Timestamp
     if let Some(key) = root.is_none().then(|| grant.rights.bound_to_a_root()).flatten() {
         return Err(Denied::Misconfigured(format!("{key} has no meaning without a root")));
     }
-    grant.root = root.map(|Root(root)| token::place(&root, account)).transpose()?;
-    grant.within = within.map(|Root(root)| token::place(&root, account)).transpose()?;
+    grant.root = root.map(|root| root.place(account)).transpose()?;
+    grant.within = within.map(|root| root.place(account)).transpose()?;
     grant.home = account.home.as_ref().map(Into::into);
     if let (Some(drop_box), Some(directory)) = (&mut grant.rights.drop_box, drop_box_directory) {
         drop_box.directory = Some(token::box_directory(&directory, account, now)?);

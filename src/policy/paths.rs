@@ -177,6 +177,14 @@ impl<'de> Deserialize<'de> for Glob {
 }
 
 impl Glob {
+    /// Returns the one name that matches, if there is only one.
+    pub fn literal(&self) -> Option<&str> {
+        match (self.anchored, self.parts.as_slice()) {
+            (false, [Part::Name(name)]) => str::from_utf8(name).ok(),
+            _ => None,
+        }
+    }
+
     /// Tells whether a name, or a word, matches as a whole.
     pub fn matches(&self, name: &[u8]) -> bool {
         covered(&self.parts, &[name]) == Covered::Whole

@@ -1,6 +1,7 @@
 //! When a section holds: for whom, from where, and at what time.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
@@ -89,6 +90,27 @@ impl When {
         }
     }
 
+    /// Tells whether the time is over, whoever it is about.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let zone = self.zone.clone().map_or_else(TimeZone::system, |zone| zone.0);
+        self.expires.as_ref().is_some_and(|expiry| expiry.is_over(now, &zone))
+    }
+
+    /// Tells of each condition that is a list whether nothing is in it.
+    pub fn empty(&self) -> [(&'static str, bool); 6] {
+        fn is_empty<T>(several: Option<&Several<T>>) -> bool {
+            several.is_some_and(|several| several.0.is_empty())
+        }
+        [
+            ("user", is_empty(self.user.as_ref())),
+            ("group", is_empty(self.group.as_ref())),
+            ("key", is_empty(self.key.as_ref())),
+            ("principal", is_empty(self.principal.as_ref())),
+            ("from", is_empty(self.from.as_ref())),
+            ("hours", is_empty(self.hours.as_ref())),
+        ]
+    }
+
     /// Tells whether the section can be about an account, its groups and the time aside.
     pub fn concerns(&self, account: &Account) -> bool {
         self.user.as_ref().is_none_or(|user| account.name.iter().any(|name| named(user, name)))
@@ -113,6 +135,12 @@ fn named(globs: &Several<Glob>, name: &OsString) -> bool {
 /// `SHA256:` and 43 letters, as `ssh-keygen -l` prints it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl FromStr for Fingerprint {
     type Err = String;
