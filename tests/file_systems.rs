@@ -609,6 +609,28 @@ fn what_is_mounted_in_a_directory_that_is_replaced_is_not_removed_with_it() {
     }
 }
 
+/// As a container's engine does with single files.
+#[test]
+fn a_file_that_something_is_mounted_over_is_written_into_without_a_root_and_refused_with_one() {
+    where_there_is(
+        |yard| memory(&yard.path(""), "size=8m"),
+        |yard, _| {
+            yard.file("file", "below").dir("elsewhere").file("elsewhere/real", "old");
+            let (file, real) = (yard.path("file"), yard.path("elsewhere/real"));
+            mount(Some(&real), &file, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+            let mut peer = Peer::sink(yard, "", ".");
+            peer.hears_ok().says_record("C0644 3 file").hears_ok().says("new\0");
+            peer.hears_that("./file: Device or resource busy").hangs_up().sees_exit(1);
+            yard.has("elsewhere/real", "old");
+            let mut peer = Server::of(yard).without_a_root().sink("", "file");
+            peer.hears_ok().stores("C0644 3 file", "new").hangs_up().sees_exit(0);
+            yard.has("elsewhere/real", "new");
+            umount2(&file, MntFlags::empty()).unwrap();
+            yard.has("file", "below");
+        },
+    );
+}
+
 /// A directory of a lower layer cannot be renamed.
 #[test]
 fn what_is_in_a_lower_layer_is_replaced_file_by_file_and_not_as_a_directory() {

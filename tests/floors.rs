@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the top down. A room may know its own floor's and those below, but nobody who knows it.
 const FLOORS: [&[&str]; 5] = [
     &["lib", "main"],
-    &["sink", "source", "sftp"],
+    &["sink", "source", "questions", "sftp"],
     &["channel", "jail", "audit", "sandbox", "abort", "signals", "account", "etc", "seats"],
     &["wire", "words", "request", "config", "policy", "pattern", "options", "ahead"],
     &["name", "attr", "refusal", "key"],

@@ -14,6 +14,8 @@ use nix::unistd::{
     unlinkat,
 };
 
+use rustix::fs::{AtFlags as StatFlags, StatxAttributes, StatxFlags, statx};
+
 use super::Jail;
 use super::dir::Dir;
 use super::drop_box::names_like;
@@ -233,7 +235,7 @@ impl<'j> Dir<'j> {
         Ok(match self.jail.storage.replacement {
             Replacement::Always => Plan::Rename,
             Replacement::Off => Plan::InPlace,
-            Replacement::Auto if shared || foreign => Plan::InPlace,
+            Replacement::Auto if shared || foreign || is_mounted_over(home.fd(), name) => Plan::InPlace,
             Replacement::Auto => Plan::RenameIfPossible,
         })
     }
@@ -417,6 +419,13 @@ impl Drop for Upload<'_> {
             let _ = unlinkat(self.home.fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
+}
+
+/// Tells whether something is mounted over a name, as a container's engine does with single files: it cannot be renamed
+/// over then.
+fn is_mounted_over(dir: &OwnedFd, name: &FileName) -> bool {
+    let found = statx(dir, name.as_os_str(), StatFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Opens the old file to write into it: never truncated, so that it is the old one until the last byte has come.

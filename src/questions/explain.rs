@@ -7,12 +7,14 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::abort::Abort;
+use crate::account;
+use crate::etc;
 use crate::jail::{Entry, Fate, Insists, Jail, Place};
 use crate::options::{Explain, Options};
 use crate::policy::{self, Account, Collision, Config, Denied, Grant, Leave, Limits, Sync, Unit};
 use crate::refusal::{Cause, Size};
 use crate::request::{Depth, Fetch, Keep, Request, Store, TargetKind};
-use crate::{account, etc, sink};
+use crate::sink;
 
 /// What would become of a request.
 #[derive(Debug)]
