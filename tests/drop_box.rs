@@ -72,7 +72,7 @@ fn the_same_replies_are_worth_something() {
     }
 }
 
-/// Plays one upload and returns all that the client hears, and the exit status.
+/// Plays one upload and returns all that the client hears and sees, and the exit status.
 fn all_that_is_heard(
     yard: &Yard,
     text: &str,
@@ -82,7 +82,8 @@ fn all_that_is_heard(
 ) -> Option<(Vec<u8>, i32)> {
     let mut peer = sink(yard, text, flags, target)?;
     peer.says_without_listening(said).hangs_up();
-    let heard = peer.hears_the_rest();
+    let mut heard = peer.hears_the_rest();
+    heard.extend(peer.sees_stderr().into_bytes());
     Some((heard, peer.sees_whatever_exit()))
 }
 
@@ -103,6 +104,7 @@ fn what_is_there_and_what_is_not_have_the_same_replies() {
         ("-r", "NAME"),
         ("-r", "."),
         ("-r -p", "."),
+        ("-r -v -p", "."),
         ("-r", "d/e/NAME/../x/"),
     ] {
         for said in [

@@ -65,7 +65,7 @@ impl Drop for Mounted {
 }
 
 /// Runs a program that mounts or makes something; `Err` is why it could not.
-fn run(program: &str, words: &[&str], paths: &[&Path]) -> Result<(), String> {
+pub(crate) fn run(program: &str, words: &[&str], paths: &[&Path]) -> Result<(), String> {
     let output = Command::new(program).args(words).args(paths).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -80,7 +80,13 @@ pub fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
 }
 
 /// An image of so many MiB, made by `program`, over a loop device.
-fn image(yard: &Yard, point: &Path, program: &str, words: &[&str], size: u64) -> Result<Mounted, String> {
+pub(crate) fn image(
+    yard: &Yard,
+    point: &Path,
+    program: &str,
+    words: &[&str],
+    size: u64,
+) -> Result<Mounted, String> {
     let image = yard.home().join("image");
     File::create(&image).and_then(|file| file.set_len(size << 20)).unwrap();
     run(program, words, &[&image])?;

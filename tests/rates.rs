@@ -1,5 +1,6 @@
 //! How fast contents may move. That it takes longer under load proves nothing; that it is never faster is what is asked for.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -21,11 +22,14 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|number| (number % 251) as u8).collect()
 }
 
-/// Notes what part of a rate was reached, which must not be more than all of it.
+/// What may be made up for, and a piece: more than that is not before its time, however the machine is loaded.
+const AHEAD: f64 = 0.2;
+
+/// Notes what part of a rate was reached, and asserts that it was not more than all of it.
 fn judge(what: &str, moved: usize, rate: f64, took: Duration) {
     let reached = moved as f64 / took.as_secs_f64() / rate;
     tally::figure(&format!("{what}: {:.0} % of the rate", 100.0 * reached));
-    assert!(reached < 1.1, "{what}: {moved} bytes in {took:?}");
+    assert!(moved as f64 <= rate * (took.as_secs_f64() + AHEAD), "{what}: {moved} bytes in {took:?}");
 }
 
 // covers: peers 129
@@ -111,13 +115,25 @@ fn the_other_direction_has_a_rate_of_its_own() {
 #[test]
 fn a_pause_of_ours_is_not_the_clients() {
     let Some(yard) = Yard::confined() else { return };
-    yard.file("b", bytes(500));
+    yard.file("b", bytes(300));
     let text = "stall-timeout = 1\nidle-timeout = 1\n";
-    // Five times as long as contents may stand still, and less of them than would count as progress.
+    // Three times as long as contents may stand still, and less of them than would count as progress.
     let Some(mut peer) = sink(&yard, &format!("{text}max-upload-rate = 100")) else { return };
-    peer.hears_ok().stores("C0644 500 a", bytes(500)).hangs_up().sees_exit(0);
+    peer.hears_ok().stores("C0644 300 a", bytes(300)).hangs_up().sees_exit(0);
     let mut peer = source(&yard, &format!("{text}max-download-rate = 100"), "b").unwrap();
-    peer.says_ok().hears_file("C0644 500 b", bytes(500)).sees_exit(0);
+    peer.says_ok().hears_file("C0644 300 b", bytes(300)).sees_exit(0);
+}
+
+// covers: peers 134
+#[test]
+fn a_client_has_all_its_time_after_a_pause_of_ours() {
+    let Some(yard) = Yard::confined() else { return };
+    let Some(mut peer) = sink(&yard, "stall-timeout = 3\nmax-upload-rate = 20") else { return };
+    peer.hears_ok().says_record("C0644 110 a").hears_ok().says(bytes(100));
+    // Five seconds of them are ours, in which there is nothing that the client could do.
+    sleep(Duration::from_millis(5200));
+    peer.says(&bytes(110)[100..]).says_ok().hears_ok().hangs_up().sees_exit(0);
+    yard.has("a", bytes(110));
 }
 
 // covers: security RES-04

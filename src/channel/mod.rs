@@ -183,9 +183,11 @@ impl Channel {
     /// # Errors
     /// Outer: the session ends. Inner: the contents are not all in the file, or not all that the sender has.
     pub fn receive(&mut self, size: u64, file: Option<&File>) -> Result<Result<(), Cause>, Abort> {
-        if size > to_u64(BUFFER) {
+        // What waits here for its turn is taken from a client that may be gone by then.
+        let piece = self.pace.as_ref().map_or(size, |pace| pace.piece(size));
+        if piece > to_u64(BUFFER) {
             self.expect_much();
-        } else if size > to_u64(SMALL_BUFFER) {
+        } else if piece > to_u64(SMALL_BUFFER) {
             self.enlarge(BUFFER);
         }
         self.pipes.clock().await_contents();
