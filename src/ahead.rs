@@ -8,9 +8,14 @@
 //!
 //! # What is certain
 //!
-//! With *d* directories open, their *d* `E`s will come, and be answered. All but the last of them may be answered now:
-//! pscp and others leave as soon as they have their last answer, and that one has to be true. After a `C`, the end of
-//! its contents comes before all that; after a `T`, a `C` or `D` and the end of that one.
+//! Inside a directory, the end of its contents follows a `C`, and a `C` or `D` and the end of that one follow a `T`. None
+//! of these is the last answer of all, which is that to the outermost `E`: pscp and others leave as soon as they have
+//! it, and it has to be true.
+//!
+//! As certain are the `E`s of the inner directories, but clients built on libssh could not bear to have their answers
+//! early. They do not wait for the answer to contents, but take one, whichever it is, with each piece of contents that
+//! they send if one is there by then. What they take too early is what they then wait for behind an `E`, for ever. So
+//! a file's answers are all used up when its contents have come.
 //!
 //! # When something fails
 //!
@@ -235,15 +240,13 @@ fn is_outside(slot: Slot, depth: usize) -> bool {
     }
 }
 
-/// Returns how many replies are certain to be asked for after a slot, the very last one not counted.
+/// Returns how many replies may be out after a slot: those that the same file is certain to ask for, inside a directory.
 fn certain(slot: Slot, depth: usize) -> usize {
     match slot {
-        // In no directory, the end of this file may be the end of all.
-        Slot::File | Slot::Times if depth == 0 => 0,
-        Slot::File => depth,
-        Slot::Times => depth.saturating_add(1),
-        Slot::Contents => depth.saturating_sub(1),
-        Slot::Directory => depth,
-        Slot::End => depth.saturating_sub(2),
+        // The end of this file may be the end of all.
+        _ if depth == 0 => 0,
+        Slot::File => 1,
+        Slot::Times => 2,
+        Slot::Contents | Slot::Directory | Slot::End => 0,
     }
 }

@@ -44,12 +44,10 @@ pub fn take(directory: &Path, account: u32, limit: u64) -> Result<Option<Seat>, 
     let directory = openat(AT_FDCWD, directory, flags, Mode::empty())?;
     let (row, limit) = (u64::from(account).saturating_mul(SEATS), limit.min(SEATS));
     for _ in 0..LOOKS {
-        if let Some(seat) = free(&directory, row, limit)? {
-            lock(&directory, seat, libc::F_RDLCK)?;
-            if !is_taken(&directory, seat)? {
-                return Ok(Some(Seat { _locked: directory }));
-            }
-            lock(&directory, seat, libc::F_UNLCK)?;
+        if let Some(seat) = free(&directory, row, limit)?
+            && sit(&directory, seat)?
+        {
+            return Ok(Some(Seat { _locked: directory }));
         }
         sleep(Duration::from_micros(random().checked_rem(PAUSE).unwrap_or_default()));
     }
@@ -66,6 +64,16 @@ fn free(directory: &OwnedFd, row: u64, limit: u64) -> Result<Option<u64>, Errno>
         }
     }
     Ok(None)
+}
+
+/// Sits down on a seat, and tells whether it is one's own: whoever finds that he shares it leaves it.
+fn sit(directory: &OwnedFd, seat: u64) -> Result<bool, Errno> {
+    lock(directory, seat, libc::F_RDLCK)?;
+    let shared = is_taken(directory, seat)?;
+    if shared {
+        lock(directory, seat, libc::F_UNLCK)?;
+    }
+    Ok(!shared)
 }
 
 /// Tells whether somebody else is on a seat.
@@ -115,6 +123,20 @@ mod tests {
         assert!(take(&directory, one, 3).unwrap().is_some());
         assert!(take(&directory, one, 0).unwrap().is_none());
         assert!(take(&directory, u32::MAX, u64::MAX).unwrap().is_some());
+    }
+
+    #[test]
+    fn of_two_who_sit_down_at_once_none_stays_who_sees_the_other() {
+        let open = || openat(AT_FDCWD, &std::env::temp_dir(), OFlag::O_RDONLY, Mode::empty()).unwrap();
+        let (one, other, seat) = (open(), open(), u64::from(u32::MAX).saturating_mul(SEATS));
+        // Both have found it free.
+        assert!(!is_taken(&one, seat).unwrap() && !is_taken(&other, seat).unwrap());
+        lock(&one, seat, libc::F_RDLCK).unwrap();
+        assert!(!sit(&other, seat).unwrap());
+        // He has left it, and the first one has it alone.
+        assert!(!is_taken(&one, seat).unwrap() && is_taken(&other, seat).unwrap());
+        drop(one);
+        assert!(sit(&other, seat).unwrap());
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl Cell {
     /// The command for a request, given as words.
     pub fn command<S: AsRef<OsStr>>(&self, yard: &Yard, options: &[&str], words: &[S]) -> Command {
         let mut command = Command::new(within_reach(yard, &self.program));
-        command.arg("--root").arg(yard.path("")).args(["--sandbox", self.sandbox]).args(options).args(words);
+        command.arg("--root").arg(yard.path("")).args(["--sandbox", self.sandbox, "--pipeline", "off"]);
+        command.args(options).args(words);
         as_its_user(&mut command, yard);
         command
     }

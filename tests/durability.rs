@@ -106,7 +106,7 @@ fn a_tree_is_durable_before_the_end_of_it_is_acknowledged() {
 fn a_session_waits_for_the_disk_once_when_all_has_come() {
     let Some(yard) = Yard::confined() else { return };
     let script = "C0644 3 a\nnew\0D0755 0 d\nC0644 3 f\nnew\0E\n";
-    for (options, times) in [(&["--sync", "session"][..], 1), (&["--sync", "none"], 0)] {
+    for (options, times) in [(&["--sync", "session", "--pipeline", "off"][..], 1), (&["--sync", "none"], 0)] {
         let Some(calls) = trace(&yard, options, script) else { return };
         let waits =
             |call: &&String| ["fsync(", "fdatasync(", "syncfs("].iter().any(|name| call.contains(name));

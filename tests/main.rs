@@ -88,6 +88,8 @@ mod pipeline;
 mod pipeline_model;
 /// What the administrator withholds, and options of the administrator's that change how files are stored.
 mod policy;
+/// What is on a disk in the moment when the power goes.
+mod power_cuts;
 /// What an administrator asks before anybody tries.
 mod questions;
 /// How fast contents may move.

@@ -20,6 +20,26 @@ fn ends(mut peer: Peer, code: i32) -> usize {
 }
 
 #[test]
+fn in_a_root_files_are_acknowledged_early_if_the_administrator_says_nothing_else() {
+    let Some(yard) = Yard::confined() else { return };
+    let mut peer = Server::of(&yard).at_its_own_pace().sink("-r", ".");
+    peer.hears_ok().says_record("D0755 0 d").hears_exactly("\0\0").says("C0644 1 a\n1\0");
+    peer.hears_exactly("\0").says_record("C0644 1 b").hears_exactly("\0\0").says("2\0").hears_nothing();
+    peer.says_record("E").hears_exactly("\0").hangs_up().sees_exit(0);
+    yard.holds(["d/", "d/a", "d/b"]);
+}
+
+#[test]
+fn in_the_place_of_scp_nothing_is_acknowledged_early() {
+    let Some(yard) = Yard::confined() else { return };
+    let mut peer = Server::of(&yard).at_its_own_pace().without_a_root().sink("-r", ".");
+    peer.hears_ok().says_record("D0755 0 d").hears_exactly("\0").hears_nothing();
+    peer.says_record("C0644 1 a").hears_exactly("\0").hears_nothing().says("1\0").hears_exactly("\0");
+    peer.hears_nothing().says_record("E").hears_exactly("\0").hangs_up().sees_exit(0);
+    yard.holds(["d/", "d/a"]);
+}
+
+#[test]
 fn inside_a_tree_the_end_of_a_file_is_acknowledged_with_its_header() {
     let Some(yard) = Yard::confined() else { return };
     let mut peer = with(&yard, "auto").sink("-r", ".");
@@ -47,14 +67,15 @@ fn times_are_acknowledged_together_with_the_record_that_has_to_follow() {
     assert_eq!([yard.mode("d"), yard.mode("d/a"), yard.mode("d/b")], [0o750, 0o640, 0o600]);
 }
 
+// libssh takes what is there with each piece of contents, and then waits behind E.
 #[test]
-fn the_ends_of_inner_directories_are_acknowledged_early_and_that_of_the_outermost_never() {
+fn deep_in_a_tree_no_more_is_acknowledged_early_than_a_file_asks_for() {
     let Some(yard) = Yard::confined() else { return };
     let mut peer = with(&yard, "auto").sink("-r", ".");
     peer.hears_ok().says_record("D0755 0 d").hears_exactly("\0\0").says("D0755 0 e\nD0755 0 f\n");
-    // Three records, one of which was answered with the first; and the ends of e and f.
-    peer.hears_exactly("\0\0\0").says("C0644 1 a\n1\0").hears_exactly("\0\0");
-    peer.says("E\nE\n").hears_nothing();
+    // Three records, one of which was answered with the first.
+    peer.hears_exactly("\0").says("C0644 1 a\n1\0").hears_exactly("\0\0").hears_nothing();
+    peer.says_record("E").hears_exactly("\0").says_record("E").hears_exactly("\0");
     peer.says_record("E").hears_exactly("\0").hangs_up().sees_exit(0);
     yard.has("d/e/f/a", "1");
 }

@@ -28,6 +28,9 @@ enum Reading {
     Bytewise,
     /// Whatever is there is one reply: scp.py, ssh-rs.
     Bulk,
+    /// One byte is one reply, but none is waited for behind contents: what is there while they are sent is taken, be it
+    /// the answer to something else or more than one. So it can be behind, or ahead: libssh.
+    Late,
     /// Not at all until everything is sent: tmc, minikube, shell one-liners.
     Never,
 }
@@ -86,7 +89,7 @@ impl Explorer {
             if !self.seen.insert(format!("{script:?}{kind:?}{mode:?}{world:?}")) {
                 continue;
             }
-            let mut worlds: Vec<World> = client_acts(&world, script, kind).into_iter().collect();
+            let mut worlds = client_acts(&world, script, kind);
             worlds.extend(server_acts(&world, script, kind));
             if worlds.is_empty() {
                 self.ends += 1;
@@ -97,14 +100,14 @@ impl Explorer {
     }
 }
 
-/// One step of the client, if it can make one.
-fn client_acts(world: &World, script: &[Step], kind: Kind) -> Option<World> {
+/// One step of the client, if it can make one: the first of them takes the fewest replies.
+fn client_acts(world: &World, script: &[Step], kind: Kind) -> Vec<World> {
     if world.gone {
-        return None;
+        return Vec::new();
     }
     let mut after = world.clone();
     if world.waits {
-        let (&reply, rest) = world.down.split_first()?;
+        let Some((&reply, rest)) = world.down.split_first() else { return Vec::new() };
         // A line of text is read to its end and no further, also by those who read in bulk.
         let swallowed = match (kind.reading, reply) {
             (Reading::Bulk, true) => rest.iter().take_while(|&&yes| yes).count(),
@@ -112,10 +115,15 @@ fn client_acts(world: &World, script: &[Step], kind: Kind) -> Option<World> {
         };
         after.down.drain(..=swallowed);
         after.waits = false;
-        if !reply {
+        if !reply && kind.reading == Reading::Late {
+            after.give_up();
+        } else if !reply {
             after.next = skip(script, world.next);
         }
     } else if let Some(&step) = script.get(world.next) {
+        if kind.reading == Reading::Late && step == Step::Contents {
+            return (0..=world.down.len()).map(|taken| sends_late(world, taken)).collect();
+        }
         after.up.push(step);
         after.next += 1;
         after.waits = kind.reading != Reading::Never;
@@ -127,9 +135,29 @@ fn client_acts(world: &World, script: &[Step], kind: Kind) -> Option<World> {
         after.gone = true;
         after.up.clear();
     } else {
-        return None;
+        return Vec::new();
     }
-    Some(after)
+    vec![after]
+}
+
+/// Contents sent by a client that takes so many replies meanwhile.
+fn sends_late(world: &World, taken: usize) -> World {
+    let mut after = world.clone();
+    if after.down.drain(..taken).all(|yes| yes) {
+        after.up.push(Step::Contents);
+        after.next += 1;
+    } else {
+        after.give_up();
+    }
+    after
+}
+
+impl World {
+    /// The client stops at an error, which it tells its user.
+    fn give_up(&mut self) {
+        self.gone = true;
+        self.up.clear();
+    }
 }
 
 /// Where a client goes on that was told no: after T and C behind the contents, after D behind the directory.
@@ -159,6 +187,10 @@ fn server_acts(world: &World, script: &[Step], kind: Kind) -> Vec<World> {
     let Some((&step, rest)) = world.up.split_first() else { return Vec::new() };
     if world.ended {
         return Vec::new();
+    }
+    if kind.reading == Reading::Late && world.failed > 0 && world.due.is_some() != (step == Step::Contents) {
+        // It had not waited for the answer, so what it sent is taken for a record. No server can do better.
+        return vec![World { ended: true, ..world.clone() }];
     }
     assert_eq!(
         world.due.is_some(),
@@ -193,7 +225,7 @@ fn followings(
     let mut client = world.clone();
     client.up = rest.to_vec();
     let comes = loop {
-        match client_acts(&client, script, Kind { leaves: false, ..kind }) {
+        match client_acts(&client, script, Kind { leaves: false, ..kind }).into_iter().next() {
             Some(after) if after.up.len() > rest.len() => break true,
             Some(after) => client = after,
             None => break false,
@@ -342,6 +374,7 @@ fn no_client_waits_for_ever_loses_a_file_or_is_told_no_in_a_wrong_place() {
             }
         }
         states += explore(mode, Kind { reading: Reading::Never, leaves: false }, 4, 0).0;
+        states += explore(mode, Kind { reading: Reading::Late, leaves: false }, 4, 2).0;
     }
     states += explore(Pipeline::On, Kind { reading: Reading::Bytewise, leaves: false }, 4, 2).0;
     states += explore(Pipeline::On, Kind { reading: Reading::Never, leaves: false }, 4, 0).0;
@@ -358,4 +391,16 @@ fn the_model_finds_the_client_that_a_window_of_replies_would_hang() {
 #[should_panic(expected = "the client left on its last answer, and files were lost")]
 fn the_model_finds_the_files_that_a_window_of_replies_would_lose() {
     explore(Pipeline::On, Kind { reading: Reading::Bytewise, leaves: true }, 2, 0);
+}
+
+#[test]
+#[should_panic(expected = "both wait for ever")]
+fn the_model_finds_the_client_that_takes_early_what_it_waits_for_later() {
+    explore(Pipeline::On, Kind { reading: Reading::Late, leaves: false }, 2, 0);
+}
+
+#[test]
+#[should_panic(expected = "the client left on its last answer, and files were lost")]
+fn the_model_finds_the_files_of_a_client_that_is_behind_and_leaves_which_no_server_can_save() {
+    explore(Pipeline::Off, Kind { reading: Reading::Late, leaves: true }, 2, 0);
 }

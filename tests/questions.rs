@@ -93,6 +93,29 @@ fn explain_says_by_which_rule_where_to_and_how() {
 }
 
 #[test]
+fn the_manuals_example_of_two_keys_gives_the_second_one_less() {
+    let Some(yard) = Yard::of_a_user() else { return };
+    let manual = include_str!("../man/scp-server.toml.5");
+    let example = manual.split("One account with two keys").nth(1).unwrap();
+    let example = example.split_once("indent\n").unwrap().1.split_once(".Ed").unwrap().0;
+    let root = yard.path("");
+    // The account and the directory are the test's own.
+    let text = example.replace("\"web\"", "\"scptest\"").replace("/srv/web", root.to_str().unwrap());
+    let key = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+    assert!(text.contains(key) && text.contains("scptest"), "{text}");
+    yard.file("a", "");
+    let config = file(&yard, &text);
+    let other = key.replace("47D", "ABC");
+    for (key, request, status) in
+        [(key, "scp -t a", 0), (key, "scp -f a", 0), (&other, "scp -t a", 1), (&other, "scp -f a", 0)]
+    {
+        let asked = ["explain", "--user", "scptest", "--key", key, "--config", &config, request];
+        let (ended, out, _) = ask(&asked);
+        assert_eq!(ended, status, "{key} {request}: {out}");
+    }
+}
+
+#[test]
 fn what_explain_says_is_what_a_session_does() {
     let Some(yard) = Yard::of_a_user() else { return };
     let root = yard.path("");

@@ -45,6 +45,7 @@ pub struct Server<'y> {
     name: Option<&'static str>,
     rootless: bool,
     mounts: bool,
+    own_pace: bool,
     pub(crate) packets: Packets,
 }
 
@@ -66,6 +67,7 @@ impl<'y> Server<'y> {
             name: None,
             rootless: false,
             mounts: false,
+            own_pace: false,
             packets: Packets::default(),
         }
     }
@@ -89,6 +91,12 @@ impl<'y> Server<'y> {
         let path = self.yard.home().join(format!("config-{number}.toml"));
         fs::write(&path, text).unwrap();
         Some(self.option("--config").option(path))
+    }
+
+    /// Answers when it likes; otherwise in lock-step, where nothing else is said, so that a scenario is one of records.
+    pub fn at_its_own_pace(mut self) -> Self {
+        self.own_pace = true;
+        self
     }
 
     /// Sets a variable of the environment.
@@ -209,6 +217,9 @@ impl<'y> Server<'y> {
         // What is looked up in the working directory instead of the root meets the canaries.
         command.current_dir(self.yard.outside(""));
         command.arg("--root").arg(self.yard.path("")).args(&self.options);
+        if !self.own_pace && !self.options.iter().any(|option| option == "--pipeline") {
+            command.args(["--pipeline", "off"]);
+        }
         command
     }
 

@@ -1,5 +1,6 @@
 //! The configuration file: its text to sections.
 
+mod line;
 mod plain;
 
 use std::fmt;

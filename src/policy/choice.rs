@@ -90,7 +90,7 @@ pub enum Sync {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pipeline {
-    /// What is certain to be asked, to clients that turn out to read byte by byte.
+    /// What a file is certain to ask for, to clients that turn out to read byte by byte.
     Auto,
     /// Nothing.
     #[default]

@@ -195,6 +195,15 @@ fn is_spelled(key: &str, identifier: &str) -> bool {
 }
 
 impl Section {
+    /// Returns how soon records are acknowledged if nothing is said of it.
+    fn pace(&self) -> Pipeline {
+        // Without a root we are in the place of OpenSSH's scp, which does nothing early.
+        let like_scp = self.root.is_none();
+        // Here an acknowledgement is a promise.
+        let promised = self.sync == Some(Sync::File) || self.audit == Some(Audit::Require);
+        if like_scp || promised { Pipeline::Off } else { Pipeline::Auto }
+    }
+
     /// Turns what is said, and the defaults for what is not, into a grant, but for places.
     pub fn grant(&self) -> Grant {
         let yes = |key: Option<bool>| key == Some(true);
@@ -249,7 +258,7 @@ impl Section {
             total: self.time_limit.and_then(some),
         };
         let manners = Manners {
-            pipeline: self.pipeline.unwrap_or_default(),
+            pipeline: self.pipeline.unwrap_or_else(|| self.pace()),
             metadata: self.metadata.unwrap_or_default(),
         };
         Grant {
@@ -333,6 +342,22 @@ fn sooner_than_stall(file: Option<u64>, line: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_acknowledgement_is_early_where_nothing_is_promised_with_it() {
+        for (text, pipeline) in [
+            ("", Pipeline::Off),
+            ("root = '/srv'", Pipeline::Auto),
+            ("root = '/srv'\nsync = 'session'\naudit = 'try'", Pipeline::Auto),
+            ("root = '/srv'\nsync = 'file'", Pipeline::Off),
+            ("root = '/srv'\naudit = 'require'", Pipeline::Off),
+            ("root = '/srv'\nsync = 'file'\npipeline = 'auto'", Pipeline::Auto),
+            ("pipeline = 'on'", Pipeline::On),
+        ] {
+            let section: Section = toml::from_str(text).unwrap();
+            assert_eq!(section.grant().manners.pipeline, pipeline, "{text}");
+        }
+    }
 
     #[test]
     fn the_line_takes_away_and_gives_nothing() {

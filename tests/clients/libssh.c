@@ -109,9 +109,13 @@ static void pull(ssh_scp scp, const char *target)
 
 int main(int count, char **words)
 {
-    int recursive = 0;
+    int recursive = 0, leaves = 0;
     if (count < 2)
         return 1;
+    if (!strcmp(words[1], "leaves")) {
+        leaves = 1;
+        words++, count--;
+    }
     if (!strcmp(words[1], "version")) {
         puts(ssh_version(0));
         return 0;
@@ -142,6 +146,10 @@ int main(int count, char **words)
             die(target);
         for (int i = first; i < count - 1; i++)
             push(scp, words[i]);
+        if (leaves) {
+            ssh_disconnect(session);
+            _exit(0);
+        }
         if (ssh_scp_close(scp) != SSH_OK)
             die(target);
         ssh_scp_free(scp);

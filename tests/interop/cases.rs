@@ -24,6 +24,8 @@ pub(super) enum Case {
     OddName,
     Kept,
     Tree,
+    /// Many files in one directory that is copied as a whole; not one of `ALL`.
+    Forest,
     Many,
     WrongPath,
     Shorter,
@@ -50,6 +52,7 @@ impl Case {
             Self::OddName => "odd name",
             Self::Kept => "mode, times",
             Self::Tree => "tree",
+            Self::Forest => "large tree",
             Self::Many => "many",
             Self::WrongPath => "wrong path",
             Self::Shorter => "shorter",
@@ -107,6 +110,8 @@ pub(super) struct Manner {
     pub(super) keeps: [Keeps; 2],
     pub(super) odd_name: &'static str,
     pub(super) parting: Parting,
+    /// Whether it waits for the exit status, and so may be told of success long before.
+    pub(super) patient: bool,
 }
 
 impl Manner {
@@ -123,7 +128,8 @@ impl Manner {
 }
 
 impl Desk {
-    pub(super) fn lay() -> Self {
+    /// Lays it out, for a server with these options.
+    pub(super) fn lay(options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let yard = scratch.dir("yard");
         let [out, here, back] = ["yard/out", "here", "back"].map(|name| scratch.dir(name));
@@ -133,7 +139,7 @@ impl Desk {
         fs::create_dir_all(back.join("many")).unwrap();
         write(&yard.join("in/again"), noise(100_000, 5), 0o644, 1_000_000_000);
         let log = scratch.path().join("log");
-        let options = ["--log", log.to_str().unwrap()];
+        let options = [options, &["--log", log.to_str().unwrap()]].concat();
         let sshd = Sshd::start(&Setup { root: &yard, options: &options, account: None });
         Self { sshd, yard, here, back, log, _scratch: scratch }
     }
@@ -180,7 +186,7 @@ impl Desk {
     pub(super) fn kept_what_was_there(&self, manner: &Manner, way: Way, case: Case) -> Result<(), String> {
         let place = self.yard.join("in");
         let found = match (way, case) {
-            (Way::Get, _) | (_, Case::Tree | Case::Many | Case::WrongPath) => return Ok(()),
+            (Way::Get, _) | (_, Case::Tree | Case::Forest | Case::Many | Case::WrongPath) => return Ok(()),
             (Way::Put, Case::Shorter) => {
                 fs::read(place.join("again")).is_ok_and(|old| old == noise(100_000, 5))
             }
@@ -206,7 +212,7 @@ impl Desk {
             }
             Case::Kept => same_attributes(&there.join("kept"), manner.keeps[way as usize]),
             Case::Tree => same("tree", "tree"),
-            Case::Many => same("many", "many"),
+            Case::Forest | Case::Many => same("many", "many"),
             Case::Shorter => same("again", "shorter"),
             Case::Empty | Case::Small | Case::Large | Case::OddName => {
                 let file = manner.file(case);
@@ -227,7 +233,7 @@ impl Desk {
     fn words(&self, manner: &Manner, way: Way, case: Case) -> Vec<OsString> {
         let flag = match case {
             Case::Kept => Some("-p"),
-            Case::Tree => Some("-r"),
+            Case::Tree | Case::Forest => Some("-r"),
             _ => None,
         };
         let mut words: Vec<OsString> = flag.map(OsString::from).into_iter().collect();
@@ -240,6 +246,7 @@ impl Desk {
         let many = (0..MANY).map(|number| format!("many/{number:03}"));
         match (way, case) {
             (Way::Put, Case::Tree) => words.extend([here("tree"), "in".into()]),
+            (Way::Put, Case::Forest) => words.extend([here("many"), "in".into()]),
             (Way::Put, Case::Many) => {
                 words.extend(many.map(|name| here(&name)));
                 words.push("in/many".into());
@@ -250,6 +257,7 @@ impl Desk {
                 words.extend([here(manner.file(case)), remote(&format!("in/{}", manner.file(case)))])
             }
             (Way::Get, Case::Tree) => words.extend(["out/tree".into(), self.back.clone().into_os_string()]),
+            (Way::Get, Case::Forest) => words.extend(["out/many".into(), self.back.clone().into_os_string()]),
             (Way::Get, Case::Many) if manner.globs => words.extend(["out/many/*".into(), back("many")]),
             (Way::Get, Case::Many) => {
                 words.extend(many.map(|name| format!("out/{name}").into()));

@@ -158,11 +158,7 @@ fn forced_command(home: &Scratch, setup: &Setup<'_>) -> String {
         return format!("cd '{root}' && exec sh -c \"$SSH_ORIGINAL_COMMAND\"");
     }
     let binary = binary_for_all(home);
-    let mut options = setup.options.join(" ");
-    // How every client fares when it is answered early: `SCP_SERVER_PIPELINE=auto cargo test interop`.
-    if let Ok(mode) = std::env::var("SCP_SERVER_PIPELINE") {
-        options += &format!(" --pipeline {mode}");
-    }
+    let options = setup.options.join(" ");
     format!("{} --root {root} {options}", binary.display())
 }
 
