@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use crate::yard::Yard;
 
+/// What explain says beside what a session does.
+mod agreement;
 /// Lines of authorized_keys, in front of a real sshd.
 mod authorized_key;
 /// Mistakes that are planted.
