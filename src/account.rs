@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{
-    Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups, getuid, initgroups, setgid, setuid,
+    Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups, getuid, initgroups, setegid, seteuid,
+    setgid, setgroups, setuid,
 };
 
 use crate::key::Key;
@@ -75,6 +76,40 @@ pub fn become_it(account: &Account) -> Result<(), String> {
         setuid(user.uid)
     };
     become_user().map_err(|errno| errno.desc().to_owned())
+}
+
+/// Does something with the account's rights, and has root's again; none if only the account itself could.
+pub fn acting_as<T>(account: &Account, act: impl FnOnce() -> T) -> Option<T> {
+    let uid = Uid::from_raw(account.uid);
+    if geteuid() == uid {
+        return Some(act());
+    }
+    if !geteuid().is_root() {
+        return None;
+    }
+    let user = User::from_uid(uid).ok().flatten()?;
+    let name = CString::new(user.name).ok()?;
+    let (own, groups) = (getegid(), getgroups().ok()?);
+    let acted = initgroups(&name, user.gid)
+        .and_then(|()| setegid(user.gid))
+        .and_then(|()| seteuid(uid))
+        .map(|()| act());
+    // What comes back in the order in which it went: only root may have the rest.
+    let returned = seteuid(Uid::from_raw(0)).and_then(|()| setegid(own)).and_then(|()| setgroups(&groups));
+    acted.and_then(|acted| returned.map(|()| acted)).ok()
+}
+
+/// Returns the accounts of /etc/passwd that are in a group, by their own entry or by the group's.
+#[expect(clippy::disallowed_methods, reason = "a path of the system's, not the client's")]
+pub fn members(group: &str) -> Vec<String> {
+    let Some(group) = Group::from_name(group).ok().flatten() else { return Vec::new() };
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let own = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, gid) = (fields.next()?, fields.nth(2)?);
+        (gid.parse() == Ok(group.gid.as_raw())).then(|| name.to_owned())
+    });
+    own.chain(group.mem.iter().cloned()).collect()
 }
 
 /// Finds out which groups the process is in.

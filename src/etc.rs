@@ -54,15 +54,18 @@ pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool
     Ok(config)
 }
 
-/// Returns the patterns of `include` that no file has: a session goes on without.
-pub fn without_a_file(path: &Path) -> Vec<String> {
-    let text =
-        open(path).ok().and_then(|text| config::read(&path.display().to_string(), &text, |_| false).ok());
-    let include = text.map(|text| text.include).unwrap_or_default();
-    include
-        .into_iter()
-        .filter(|pattern| included(path, pattern).is_ok_and(|found| found.is_empty()))
-        .collect()
+/// Returns the patterns of `include`, each with the files that it stands for. Of a file that cannot be read there are none.
+pub fn includes(path: &Path) -> Vec<(String, Vec<PathBuf>)> {
+    let text = open(path).ok();
+    let text = text.and_then(|text| config::read(&path.display().to_string(), &text, |_| false).ok());
+    let patterns = text.map(|text| text.include).unwrap_or_default();
+    let found = |pattern: String| included(path, &pattern).ok().map(|files| (pattern, files));
+    patterns.into_iter().filter_map(found).collect()
+}
+
+/// Returns the text of a file that a session would read.
+pub fn text(path: &Path) -> Option<String> {
+    open(path).ok()
 }
 
 /// Why a file was not read.

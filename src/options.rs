@@ -58,6 +58,9 @@ pub struct Check {
     /// Have sshd read its settings from FILE
     #[arg(long, value_name = "FILE")]
     pub sshd_config: Option<PathBuf>,
+    /// Look at this account too, which the file does not name
+    #[arg(long, value_name = "NAME")]
+    pub user: Vec<String>,
 }
 
 /// `explain`: who asks, and for what.

@@ -1,210 +1,29 @@
 //! The promise that no good file is lost, on file systems that there really are: mounted, filled up, and read-only.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+mod abilities;
+pub(crate) mod mounted;
 
-use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, renameat2};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::statfs::statfs;
-use nix::unistd::syncfs;
 
 use crate::peer::Peer;
 use crate::server::Server;
 use crate::tally;
 use crate::yard::Yard;
+use abilities::Abilities;
+use mounted::{
+    Mounted, fill, image, in_a_process, layers, memory, over, overlay_options, run, temporaries,
+    where_there_is,
+};
 
 /// Bytes that are left when a file system has been filled up, about: less than a file that is looked at before it comes.
 const LEFT: usize = 512 * 1024;
 
-/// Bytes that it is filled up with at once.
-const STEP: usize = 2 << 20;
-const SMALL_STEP: usize = 64 * 1024;
-
 /// What is too large then, and not so large that it is refused by what is free.
 const LARGE: usize = 900 * 1024;
-
-/// A file system over the root of a yard, in the thread's own namespace: gone when dropped, whatever happens.
-pub struct Mounted {
-    /// What was mounted, the last one first.
-    points: Vec<PathBuf>,
-    daemon: Option<Child>,
-    /// Where what fills it up is put; beside the root if that can be.
-    ballast: PathBuf,
-}
-
-impl Mounted {
-    fn at(point: &Path) -> Self {
-        Self { points: vec![point.to_path_buf()], daemon: None, ballast: point.join("ballast") }
-    }
-
-    fn and(mut self, point: &Path) -> Self {
-        self.points.insert(0, point.to_path_buf());
-        self
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        for point in &self.points {
-            // A program that a test started a moment ago may have it open; the namespace ends with the thread.
-            let _ = umount2(point, MntFlags::MNT_DETACH);
-        }
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-}
-
-/// Runs a program that mounts or makes something; `Err` is why it could not.
-pub(crate) fn run(program: &str, words: &[&str], paths: &[&Path]) -> Result<(), String> {
-    let output = Command::new(program).args(words).args(paths).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    if output.status.success() { Ok(()) } else { Err(format!("{program}: {said}")) }
-}
-
-pub fn memory(point: &Path, options: &str) -> Result<Mounted, String> {
-    mount(Some("none"), point, Some("tmpfs"), MsFlags::empty(), Some(options))
-        .map_err(|errno| format!("tmpfs: {errno}"))?;
-    Ok(Mounted::at(point))
-}
-
-/// An image of so many MiB, made by `program`, over a loop device.
-pub(crate) fn image(
-    yard: &Yard,
-    point: &Path,
-    program: &str,
-    words: &[&str],
-    size: u64,
-) -> Result<Mounted, String> {
-    let image = yard.home().join("image");
-    File::create(&image).and_then(|file| file.set_len(size << 20)).unwrap();
-    run(program, words, &[&image])?;
-    run("mount", &["-o", "loop"], &[&image, point])?;
-    let _ = fs::remove_dir(point.join("lost+found"));
-    Ok(Mounted::at(point))
-}
-
-/// A small file system beside the root, and the directory in it that another one is made of.
-fn layers(yard: &Yard) -> Result<(Mounted, PathBuf), String> {
-    let below = yard.home().join("below");
-    fs::create_dir(&below).unwrap();
-    let mut mounted = memory(&below, "size=8m")?;
-    for name in ["lower", "upper", "work"] {
-        fs::create_dir(below.join(name)).unwrap();
-    }
-    mounted.ballast = below.join("ballast");
-    Ok((mounted, below))
-}
-
-fn overlay_options(below: &Path) -> String {
-    let at = |name: &str| below.join(name).display().to_string();
-    format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"))
-}
-
-fn over(yard: &Yard, mounted: Mounted, below: &Path) -> Result<Mounted, String> {
-    let (point, options) = (yard.path(""), overlay_options(below));
-    mount(Some("none"), &point, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .map_err(|errno| format!("overlay: {errno}"))?;
-    Ok(mounted.and(&point))
-}
-
-/// A file system in a process: `words` are the program's, the mount point comes last.
-fn in_a_process(yard: &Yard, below: Mounted, program: &str, words: &[&OsStr]) -> Result<Mounted, String> {
-    /// FUSE_SUPER_MAGIC of statfs(2).
-    const FUSE: i64 = 0x6573_5546;
-    let point = yard.path("");
-    let mut below = below.and(&point);
-    let mut command = Command::new(program);
-    command.args(words).arg(&point).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    below.daemon = Some(command.spawn().map_err(|error| format!("{program}: {error}"))?);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while statfs(&point).is_ok_and(|found| found.filesystem_type().0 != FUSE) {
-        if let Ok(Some(status)) = below.daemon.as_mut().unwrap().try_wait() {
-            return Err(format!("{program}: {status}"));
-        }
-        assert!(Instant::now() < deadline, "{program} mounts nothing");
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(below)
-}
-
-/// Runs a scenario in a namespace of its own, where something is mounted over the root of the yard.
-pub fn where_there_is(
-    mounts: impl FnOnce(&Yard) -> Result<Mounted, String> + Send,
-    scenario: impl FnOnce(&Yard, &Mounted) + Send,
-) {
-    let name = thread::current().name().unwrap_or_default().to_owned();
-    thread::scope(|scope| {
-        let mounting = thread::Builder::new().name(name).spawn_scoped(scope, || {
-            let Some(yard) = Yard::confined() else { return };
-            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-            let apart = unshare(CloneFlags::CLONE_NEWNS)
-                .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>));
-            if apart.is_err() {
-                return tally::skipped("no right to mount");
-            }
-            match mounts(&yard) {
-                Ok(mounted) => {
-                    scenario(&yard, &mounted);
-                    assert_eq!(temporaries(&yard), [""; 0], "nothing is left");
-                }
-                // What a kernel lacks, no script installs.
-                Err(why) => tally::skipped(&why),
-            }
-        });
-        if let Err(panic) = mounting.unwrap().join() {
-            resume_unwind(panic);
-        }
-    });
-}
-
-fn temporaries(yard: &Yard) -> Vec<String> {
-    yard.listing().into_iter().filter(|name| name.contains(".scp-")).collect()
-}
-
-/// Fills the file system up, but for about `left` bytes.
-fn fill(ballast: &Path, left: usize) {
-    fs::create_dir_all(ballast).unwrap();
-    let made = |size: usize, number: usize| ballast.join(format!("{size}-{number}"));
-    let put = |size: usize, number: usize| -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(made(size, number))?;
-        if fallocate(&file, FallocateFlags::empty(), 0, size as i64).is_err() {
-            file.write_all(&vec![b'.'; size])?;
-        }
-        file.sync_all()
-    };
-    // Emptied first: a child of another test may hold it open, for as long as it is none yet.
-    let give_back = |size: usize, number: usize| {
-        let emptied = File::create(made(size, number)).and_then(|file| file.set_len(0));
-        fs::remove_file(made(size, number)).and(emptied)
-    };
-    let settle = || syncfs(File::open(ballast).unwrap()).unwrap();
-    // In large steps, and the last of them in small ones.
-    for (step, room) in [(STEP, STEP), (SMALL_STEP, left)] {
-        let mut number = 0;
-        while put(step, number).is_ok() {
-            number += 1;
-            assert!(number < 1000, "it does not get full");
-        }
-        let _ = give_back(step, number);
-        for back in 1..=room.div_ceil(step) {
-            give_back(step, number - back).unwrap();
-        }
-        // Some give back only then what was removed.
-        settle();
-    }
-}
 
 /// Offers a file that there is no room for, and hears the one refusal, at the record or behind the contents.
 #[track_caller]
@@ -219,75 +38,6 @@ fn is_refused_for_want_of_room(peer: &mut Peer, name: &str, size: usize, meanwhi
     // The last one is FUSE's word for a write of which less was taken than was given.
     let full = ["No space left on device", "Quota exceeded", "I/O error"].contains(&why);
     assert!((full || why.contains(" needed, ")) && heard.contains(name), "{heard}");
-}
-
-/// What the file system can do, as the kernel says to somebody else than the program.
-struct Abilities {
-    named: &'static str,
-    unnamed: bool,
-    no_replace: bool,
-    exchange: bool,
-    durable: bool,
-    links: bool,
-    locks: bool,
-    lists: bool,
-    attributes: bool,
-}
-
-impl Abilities {
-    fn of(named: &'static str, yard: &Yard) -> Self {
-        yard.file("one", "1").dir("d1").dir("d2");
-        let root = File::open(yard.path("")).unwrap();
-        let rename = |from: &str, to: &str, flags| {
-            renameat2(&root, OsStr::new(from), &root, OsStr::new(to), flags).is_ok()
-        };
-        let sets = |program: &str, words: [&str; 4]| {
-            Command::new(program)
-                .args(words)
-                .arg(yard.path("one"))
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
-        };
-        let found = Self {
-            named,
-            unnamed: OpenOptions::new()
-                .write(true)
-                .custom_flags(OFlag::O_TMPFILE.bits())
-                .open(yard.path(""))
-                .is_ok(),
-            no_replace: rename("one", "two", RenameFlags::RENAME_NOREPLACE)
-                && rename("two", "one", RenameFlags::empty()),
-            exchange: rename("d1", "d2", RenameFlags::RENAME_EXCHANGE),
-            durable: root.sync_all().is_ok(),
-            links: fs::hard_link(yard.path("one"), yard.path("link")).is_ok(),
-            locks: File::open(yard.path("one")).unwrap().try_lock().is_ok(),
-            lists: sets("setfacl", ["-m", "u:1:r", "-m", "m::r"]),
-            attributes: sets("setfattr", ["-n", "user.test", "-v", "1"]),
-        };
-        for name in ["one", "link"] {
-            let _ = fs::remove_file(yard.path(name));
-        }
-        fs::remove_dir(yard.path("d1")).unwrap();
-        fs::remove_dir(yard.path("d2")).unwrap();
-        found
-    }
-
-    /// A row of the table in docs/file-systems.md.
-    fn row(&self) -> String {
-        let cells = [
-            self.unnamed,
-            self.no_replace,
-            self.exchange,
-            self.durable,
-            self.links,
-            self.locks,
-            self.lists,
-            self.attributes,
-        ];
-        let cells = cells.map(|can| if can { "yes" } else { "no" });
-        format!("| {} | {} | held |", self.named, cells.join(" | "))
-    }
 }
 
 /// All that is promised of a file system that can be written to.

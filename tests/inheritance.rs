@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use nix::unistd::{Gid, chown, geteuid};
 
 use crate::cell;
 use crate::peer::Peer;
 use crate::server::Packets;
-use crate::sshd::bench::skip;
 use crate::tally;
 use crate::yard::Yard;
 
@@ -39,7 +40,7 @@ fn is_listed(yard: &Yard, name: &str) -> bool {
     let made = ask("setfacl", &["-m", "u:1:rw,g::-,m::rw"], &path).is_some()
         && ask("setfattr", &["-n", "user.origin", "-v", "here"], &path).is_some();
     if !made {
-        skip("no access control lists or attributes here");
+        tally::skipped("no access control lists or attributes here");
     }
     made
 }
@@ -256,56 +257,29 @@ impl Scene {
 // covers: security ENV-07, security CR-19, peers H-j, peers H-u
 #[test]
 fn modes_groups_and_lists_come_out_as_with_the_machines_own_scp() {
-    let Some(yard) = Yard::confined() else { return };
     if !Path::new("/usr/bin/scp").exists() {
-        return skip("no scp here");
+        return tally::skipped("no scp here");
     }
-    let root = yard.path("").display().to_string();
-    let ours = [env!("CARGO_BIN_EXE_scp-server"), "--root", &root];
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let compared = thread::scope(|scope| {
+        let compare = |umask| {
+            let comparing = thread::Builder::new().name(name.clone());
+            comparing.spawn_scoped(scope, move || compares(umask)).unwrap()
+        };
+        ["000", "022", "077"]
+            .map(compare)
+            .map(|comparing| comparing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
     let mut scenes = 0;
     let mut differences = BTreeMap::<&str, usize>::new();
     let mut wrong = Vec::new();
-    for umask in ["000", "022", "077"] {
-        for flags in ["-r", "-r -p"] {
-            for (record, old) in [
-                ("C0644 1 x", None),
-                ("C0666 1 x", None),
-                ("C0755 1 x", None),
-                ("C0600 1 x", None),
-                ("C0444 1 x", None),
-                ("C0640 1 x", Some(0o604)),
-                ("C0777 1 x", Some(0o660)),
-                ("D0755 0 x", None),
-                ("D0777 0 x", None),
-                ("D0700 0 x", None),
-                ("D0750 0 x", Some(0o705)),
-            ] {
-                for parent in [0o755, 0o2775] {
-                    for default in [
-                        None,
-                        Some(("u::rwx,g::r-x,o::---", 0o750)),
-                        Some(("u::rwx,u:1:rwx,g::rwx,m::rwx,o::---", 0o770)),
-                        Some(("u::rwx,u:1:r-x,g::r-x,m::r-x,o::r-x", 0o755)),
-                    ] {
-                        let scene = Scene { umask, flags, record, old, parent, default };
-                        let (Some(own), Some(other)) = (
-                            scene.plays(&yard, scenes, &ours),
-                            scene.plays(&yard, scenes, &["/usr/bin/scp"]),
-                        ) else {
-                            return skip("no default lists here");
-                        };
-                        scenes += 1;
-                        if own == other {
-                            continue;
-                        }
-                        match scene.difference(&own, &other) {
-                            Some(why) => *differences.entry(why).or_default() += 1,
-                            None => wrong.push(format!("{scene:?}\n  {own:?}\n  {other:?}")),
-                        }
-                    }
-                }
-            }
+    for compared in compared {
+        let Some(compared) = compared else { return };
+        scenes += compared.scenes;
+        for (why, count) in compared.differences {
+            *differences.entry(why).or_default() += count;
         }
+        wrong.extend(compared.wrong);
     }
     for why in differences.keys() {
         tally::difference(why);
@@ -314,4 +288,61 @@ fn modes_groups_and_lists_come_out_as_with_the_machines_own_scp() {
     tally::figure(&format!(
         "{scenes} scenes of modes, groups and lists beside the machine's own scp, {differences:?}"
     ));
+}
+
+/// What came of all scenes with one umask.
+#[derive(Default)]
+struct Compared {
+    scenes: usize,
+    differences: BTreeMap<&'static str, usize>,
+    wrong: Vec<String>,
+}
+
+fn compares(umask: &'static str) -> Option<Compared> {
+    let yard = Yard::confined()?;
+    let root = yard.path("").display().to_string();
+    let ours = [env!("CARGO_BIN_EXE_scp-server"), "--root", &root];
+    let mut compared = Compared::default();
+    for flags in ["-r", "-r -p"] {
+        for (record, old) in [
+            ("C0644 1 x", None),
+            ("C0666 1 x", None),
+            ("C0755 1 x", None),
+            ("C0600 1 x", None),
+            ("C0444 1 x", None),
+            ("C0640 1 x", Some(0o604)),
+            ("C0777 1 x", Some(0o660)),
+            ("D0755 0 x", None),
+            ("D0777 0 x", None),
+            ("D0700 0 x", None),
+            ("D0750 0 x", Some(0o705)),
+        ] {
+            for parent in [0o755, 0o2775] {
+                for default in [
+                    None,
+                    Some(("u::rwx,g::r-x,o::---", 0o750)),
+                    Some(("u::rwx,u:1:rwx,g::rwx,m::rwx,o::---", 0o770)),
+                    Some(("u::rwx,u:1:r-x,g::r-x,m::r-x,o::r-x", 0o755)),
+                ] {
+                    let scene = Scene { umask, flags, record, old, parent, default };
+                    let number = compared.scenes;
+                    let (Some(own), Some(other)) =
+                        (scene.plays(&yard, number, &ours), scene.plays(&yard, number, &["/usr/bin/scp"]))
+                    else {
+                        tally::skipped("no default lists here");
+                        return None;
+                    };
+                    compared.scenes += 1;
+                    if own == other {
+                        continue;
+                    }
+                    match scene.difference(&own, &other) {
+                        Some(why) => *compared.differences.entry(why).or_default() += 1,
+                        None => compared.wrong.push(format!("{scene:?}\n  {own:?}\n  {other:?}")),
+                    }
+                }
+            }
+        }
+    }
+    Some(compared)
 }

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::file_systems::{image, run, where_there_is};
+use crate::file_systems::mounted::{image, run, where_there_is};
 use crate::peer::Peer;
 use crate::server::Server;
-use crate::sshd::bench::skip;
 use crate::tally;
 use crate::yard::Yard;
 
@@ -74,7 +73,7 @@ fn on(disk: &'static Disk) {
         |yard, _| {
             // Btrfs takes a second disk of the same number for the first one, before Linux 6.7.
             if let Err(why) = after_a_power_cut(yard, disk, |_| ()) {
-                return skip(&why);
+                return tally::skipped(&why);
             }
             let (old, new) = prepares(yard);
             let mut peer = Server::of(yard).option("--sync").option("file").sink("-r", ".");
@@ -146,7 +145,7 @@ fn what_was_acknowledged_without_sync_is_not_on_the_disk_yet() {
             |yard| image(yard, &yard.path(""), disk.make[0], &disk.make[1..], disk.size),
             |yard, _| {
                 if let Err(why) = after_a_power_cut(yard, disk, |_| ()) {
-                    return skip(&why);
+                    return tally::skipped(&why);
                 }
                 let (old, new) = prepares(yard);
                 let record = |name: &str| format!("C0644 {} {name}", new.len());

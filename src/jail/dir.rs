@@ -443,12 +443,6 @@ impl AsFd for Dir<'_> {
 }
 
 impl Jail {
-    /// Returns the mode of something new without -p: less the umask, and no more than is `allowed` by the default list of the
-    /// directory, as with OpenSSH.
-    pub(super) fn mode_of_new(&self, mode: Mode, allowed: Option<Mode>) -> Mode {
-        mode.only(allowed.map_or(Mode::PERMISSIONS, Mode::bits) & Mode::PERMISSIONS & !self.umask)
-    }
-
     /// The bits that -p keeps: set-id bits only where no root confines, as OpenSSH, or where they are allowed.
     pub(super) fn kept_bits(&self) -> u32 {
         let kept = !self.confines() || self.rights.set_id == Leave::Given;

@@ -10,6 +10,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat;
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr};
 
+use super::Jail;
 use crate::attr::Mode;
 use crate::name::FileName;
 use crate::refusal::Cause;
@@ -101,6 +102,14 @@ impl Inheritance {
     /// Tells whether the mode was not all that was said about who may do what.
     pub(super) fn has_list(&self) -> bool {
         self.list.is_some()
+    }
+}
+
+impl Jail {
+    /// Returns the mode of something new without -p: less the umask, and no more than is `allowed` by the default list of the
+    /// directory, as with OpenSSH.
+    pub(super) fn mode_of_new(&self, mode: Mode, allowed: Option<Mode>) -> Mode {
+        mode.only(allowed.map_or(Mode::PERMISSIONS, Mode::bits) & Mode::PERMISSIONS & !self.umask)
     }
 }
 

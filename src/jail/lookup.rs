@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use rustix::fs::{AtFlags as StatFlags, StatxAttributes, StatxFlags, statx};
 
 use crate::name::FileName;
 
@@ -75,6 +76,13 @@ impl Lookup {
             Self::Stepwise => walk(root, path, flags, links),
         }
     }
+}
+
+/// Tells whether something is mounted over a name, as a container's engine does with single files: it cannot be renamed
+/// over then.
+pub(super) fn is_mounted_over(dir: &OwnedFd, name: &FileName) -> bool {
+    let found = statx(dir, name.as_os_str(), StatFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Looks a path up without help: `..` goes back to the descriptor it came from and not to where the directory is now,

@@ -14,14 +14,12 @@ use nix::unistd::{
     unlinkat,
 };
 
-use rustix::fs::{AtFlags as StatFlags, StatxAttributes, StatxFlags, statx};
-
 use super::Jail;
 use super::dir::Dir;
 use super::drop_box::take_free;
 use super::durability::{Settling, open_readable};
 use super::inheritance::{Inheritance, allowed_by};
-use super::lookup::{kind, look_at};
+use super::lookup::{is_mounted_over, kind, look_at};
 use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
@@ -420,13 +418,6 @@ impl Drop for Upload<'_> {
             let _ = unlinkat(self.home.fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
-}
-
-/// Tells whether something is mounted over a name, as a container's engine does with single files: it cannot be renamed
-/// over then.
-fn is_mounted_over(dir: &OwnedFd, name: &FileName) -> bool {
-    let found = statx(dir, name.as_os_str(), StatFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
-    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Opens the old file to write into it: never truncated, so that it is the old one until the last byte has come.

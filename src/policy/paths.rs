@@ -93,6 +93,19 @@ impl PathRules {
         self.0.iter().find_map(says).unwrap_or(Verdict::Allowed)
     }
 
+    /// Returns the number, from 1, of each rule that decides nothing, and of the earlier one that does it.
+    ///
+    /// Only what one earlier rule decides alone is found.
+    pub fn idle(&self) -> Vec<(usize, usize)> {
+        let idle = |(rule, number): (&PathRule, usize)| {
+            let earlier = self.0.iter().zip(1..number);
+            let mut before = earlier.filter(|(before, _)| before.pattern.includes(&rule.pattern));
+            let found = before.find(|(before, _)| rule.operations().all(|named| before.names(named)));
+            found.map(|(_, before)| (number, before))
+        };
+        self.0.iter().zip(1..).filter_map(idle).collect()
+    }
+
     /// Tells whether something below `path` might be allowed though `path` itself is not: it can be walked through.
     pub fn leads_on(&self, path: &[u8], operation: Operation) -> bool {
         for rule in &self.0 {
@@ -105,6 +118,18 @@ impl PathRules {
             }
         }
         false
+    }
+}
+
+impl PathRule {
+    /// Tells whether the rule decides about an operation.
+    fn names(&self, operation: Operation) -> bool {
+        self.hide || self.allow.0.contains(&operation) || self.deny.0.contains(&operation)
+    }
+
+    fn operations(&self) -> impl Iterator<Item = Operation> {
+        use Operation::{Create, Download, Mkdir, Overwrite};
+        [Create, Download, Mkdir, Overwrite].into_iter().filter(|&operation| self.names(operation))
     }
 }
 
@@ -183,6 +208,20 @@ impl Glob {
             (false, [Part::Name(name)]) => str::from_utf8(name).ok(),
             _ => None,
         }
+    }
+
+    /// Tells whether whatever the other one covers is covered by this one; where that is not plain to see, no.
+    pub fn includes(&self, other: &Self) -> bool {
+        let leading = other.parts.iter().map_while(|part| match part {
+            Part::Name(name) => Some(name.as_slice()),
+            Part::Any | Part::Pattern(_) => None,
+        });
+        let leading: Vec<&[u8]> = leading.collect();
+        let is_path = other.anchored && !leading.is_empty();
+        let is_name = !other.anchored && !self.anchored && !leading.is_empty();
+        self == other
+            || self.parts == [Part::Any]
+            || (is_path || is_name) && self.covers(&leading.join(&b'/'))
     }
 
     /// Tells whether a name, or a word, matches as a whole.
@@ -333,6 +372,23 @@ mod tests {
         assert!(rules.leads_on(b"in", Download) && rules.leads_on(b"", Create));
         assert!(!rules.leads_on(b"x", Download));
         assert!(rules.leads_on(b"in", Create) && !rules.leads_on(b"secret", Create));
+    }
+
+    #[test]
+    fn a_rule_that_decides_nothing_is_found() {
+        for (text, idle) in [
+            ("{ pattern = '**', deny = ['all'] }, { pattern = 'in/**', allow = ['upload'] }", &[(2, 1)][..]),
+            ("{ pattern = 'in/**', allow = ['upload'] }, { pattern = '**', deny = ['all'] }", &[]),
+            ("{ pattern = '**', deny = ['upload'] }, { pattern = 'a', allow = ['all'] }", &[]),
+            ("{ pattern = '/a', hide = true }, { pattern = 'a/b/**', allow = ['download'] }", &[(2, 1)]),
+            ("{ pattern = '/a', hide = true }, { pattern = 'a', allow = ['download'] }", &[]),
+            ("{ pattern = '*.x', hide = true }, { pattern = 'a.x', deny = ['create'] }", &[(2, 1)]),
+            ("{ pattern = 'a*', hide = true }, { pattern = '[ab]', deny = ['create'] }", &[]),
+            ("{ pattern = '*.x', deny = ['create'] }, { pattern = '*.x', deny = ['create'] }", &[(2, 1)]),
+            ("{ pattern = 'a' }, { pattern = 'b' }", &[]),
+        ] {
+            assert_eq!(rules(&format!("path = [{text}]")).idle(), idle, "{text}");
+        }
     }
 
     #[test]

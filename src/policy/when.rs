@@ -111,6 +111,18 @@ impl When {
         ]
     }
 
+    /// Tells whether these conditions hold wherever the others do; where that is not plain to see, no.
+    pub fn includes(&self, other: &Self) -> bool {
+        let same_zone = self.zone == other.zone;
+        all(self.user.as_ref(), other.user.as_ref(), Glob::includes)
+            && all(self.group.as_ref(), other.group.as_ref(), Glob::includes)
+            && all(self.principal.as_ref(), other.principal.as_ref(), Glob::includes)
+            && all(self.key.as_ref(), other.key.as_ref(), PartialEq::eq)
+            && all(self.from.as_ref(), other.from.as_ref(), |wide, narrow| wide.0.contains(&narrow.0))
+            && (self.hours.is_none() || same_zone && self.hours == other.hours)
+            && (self.expires.is_none() || same_zone && self.expires == other.expires)
+    }
+
     /// Tells whether the section can be about an account, its groups and the time aside.
     pub fn concerns(&self, account: &Account) -> bool {
         self.user.as_ref().is_none_or(|user| account.name.iter().any(|name| named(user, name)))
@@ -126,6 +138,13 @@ impl When {
                 account.address.is_some_and(|from| networks.0.iter().any(|network| network.holds(from)))
             })
     }
+}
+
+/// Tells whether each of the narrower list is in the wider one; no list holds for all.
+fn all<T>(wide: Option<&Several<T>>, narrow: Option<&Several<T>>, includes: impl Fn(&T, &T) -> bool) -> bool {
+    let Some(Several(wide)) = wide else { return true };
+    let each = |narrow: &T| wide.iter().any(|wide| includes(wide, narrow));
+    narrow.is_some_and(|narrow| narrow.0.iter().all(each))
 }
 
 fn named(globs: &Several<Glob>, name: &OsString) -> bool {
@@ -329,6 +348,27 @@ mod tests {
 
     fn several<T: FromStr<Err = String>>(texts: &[&str]) -> Option<Several<T>> {
         Some(Several(texts.iter().map(|text| text.parse().unwrap()).collect()))
+    }
+
+    #[test]
+    fn conditions_include_those_that_are_narrower() {
+        let when = |text: &str| toml::from_str::<When>(text).unwrap();
+        for (wide, narrow, includes) in [
+            ("", "user = 'bob'", true),
+            ("user = 'bob'", "", false),
+            ("user = 'b*'", "user = ['bob', 'ben']", true),
+            ("user = 'b*'", "user = ['bob', 'eve']", false),
+            ("user = ['eve', 'bob']", "user = 'bob'\nfrom = '192.0.2.7'", true),
+            ("user = 'bob'", "user = 'b*'", false),
+            ("user = 'bob'\nfrom = '192.0.2.0/24'", "user = 'bob'\nfrom = '192.0.2.7'", true),
+            ("user = 'bob'\nfrom = '192.0.2.7'", "user = 'bob'\nfrom = '192.0.2.0/24'", false),
+            ("hours = '08:00-18:00'", "user = 'bob'\nhours = '08:00-18:00'", true),
+            ("hours = '08:00-18:00'", "hours = '08:00-18:00'\nzone = 'UTC'", false),
+            ("expires = '2035-12-31'", "user = 'bob'", false),
+            ("group = 'a'", "user = 'bob'", false),
+        ] {
+            assert_eq!(when(wide).includes(&when(narrow)), includes, "{wide:?} {narrow:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::reader::{can_read, log_of, of, only, read, to};
-use crate::file_systems::{memory, where_there_is};
+use crate::file_systems::mounted::{memory, where_there_is};
 use crate::mounts;
 use crate::peer::Peer;
 use crate::server::Server;

@@ -2,6 +2,7 @@
 //!
 //! What a session refuses, it refuses in the same words here, because the same rooms read the file.
 
+mod people;
 mod places;
 mod sections;
 mod sshd;
@@ -17,7 +18,7 @@ use crate::policy::Section;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Finding {
     weight: Weight,
-    /// The file and the line, or what else it is about.
+    /// File, line and column, or what else it is about.
     place: String,
     what: String,
     mend: String,
@@ -88,29 +89,84 @@ pub fn check(asked: &Check) -> Findings {
     let mut findings = Findings::default();
     let path = asked.file.as_deref().unwrap_or(Path::new(etc::DEFAULT));
     places::file(path, &mut findings);
-    match etc::read(Some(path), &Section::default(), |_| true) {
+    match etc::read(asked.file.as_deref(), &Section::default(), |_| true) {
         Err(wrong) => {
             let mend = match wrong.at {
                 Some(_) => "scp-server.toml(5) has the keys and their values; until then nobody is served",
                 None => "until then nobody is served",
             };
-            findings.error(&wrong.file, place_in_words(&wrong), mend);
+            let place = match wrong.at {
+                Some((line, column)) => format!("{}:{line}:{column}", wrong.file),
+                None => wrong.file,
+            };
+            findings.error(place, wrong.why, mend);
         }
         Ok(config) => {
-            for pattern in etc::without_a_file(path) {
-                let mend = "put a file there, or take it out of include";
-                findings.warning(path.display(), format_args!("no file is called {pattern}"), mend);
+            for (pattern, files) in etc::includes(path) {
+                if files.is_empty() {
+                    let mend = "put a file there, or take it out of include";
+                    let place = at(&format!("{}:1", path.display()), "include");
+                    findings.warning(place, format_args!("no file is called {pattern}"), mend);
+                }
+                files.iter().for_each(|file| places::file(file, &mut findings));
             }
-            sections::look(&config, path, &mut findings);
-            sshd::look(&config, asked.sshd_config.as_deref(), &mut findings);
+            let mut people = people::named(&config, &asked.user, &mut findings);
+            sshd::ask(&mut people, asked.sshd_config.as_deref(), path, &mut findings);
+            let cases = sections::look(&config, path, &people, &mut findings);
+            sshd::look(&config, &people, &cases, &mut findings);
         }
     }
     findings
 }
 
-fn place_in_words(wrong: &crate::config::Wrong) -> String {
-    match wrong.at {
-        Some((line, column)) => format!("line {line}, column {column}: {}", wrong.why),
-        None => wrong.why.clone(),
+/// Returns file, line and column of a key of the section that stands at `origin`, or, where it is not found, of the section.
+fn at(origin: &str, key: &str) -> String {
+    let found = origin.rsplit_once(':').and_then(|(file, number)| {
+        let text = etc::text(Path::new(file))?;
+        let (line, column) = find(&text, number.parse().ok()?, key);
+        Some(format!("{file}:{line}:{column}"))
+    });
+    found.unwrap_or_else(|| origin.to_owned())
+}
+
+/// Finds a key in the section that begins in a line.
+fn find(text: &str, section: usize, key: &str) -> (usize, usize) {
+    let column =
+        |line: &str| line.find(|letter: char| !letter.is_whitespace()).unwrap_or(0).saturating_add(1);
+    let mut lines = (1..).zip(text.lines()).skip(section.saturating_sub(1)).peekable();
+    let head = lines.peek().map_or(1, |&(_, line)| column(line));
+    for (number, line) in lines {
+        let written = line.trim_start();
+        let ends = number > section && (written.starts_with("[[match]]") || written.starts_with("[default]"));
+        if ends {
+            break;
+        }
+        let is_here = written.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        if is_here || written.starts_with(&format!("[[match.{key}]]")) {
+            return (number, column(line));
+        }
+    }
+    (section, head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_its_section_only() {
+        let text = "include = []\n\n[[match]]\nroot-x = 1\n  root = '/a'\n\n [[match]]\nuser = 'b'\n\
+                    [[match.path]]\npattern = 'x'\n[default]\nroot = '/b'\n";
+        for (section, key, place) in [
+            (1, "include", (1, 1)),
+            (3, "root", (5, 3)),
+            (3, "user", (3, 1)),
+            (7, "root", (7, 2)),
+            (7, "path", (9, 1)),
+            (11, "root", (12, 1)),
+            (99, "root", (99, 1)),
+        ] {
+            assert_eq!(find(text, section, key), place, "{section} {key}");
+        }
     }
 }

@@ -2,46 +2,44 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::Findings;
+use super::people::{Case, Person};
+use crate::account;
 use crate::policy::{Account, Section};
 
 /// Looks at the directories that the file is in: who can write one of them can put another file in its place.
 pub(super) fn file(path: &Path, findings: &mut Findings) {
-    for directory in path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()) {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for directory in whole.ancestors().skip(1) {
         let Some(found) = stat(directory) else { continue };
-        if found.uid() != 0 || is_open_to_others(&found) {
+        let shown = directory.display();
+        if found.uid() != 0 || is_open_to_others(&found) || is_open_to_its_group(&found) {
             let what = "others can write this directory, and so put another configuration in its place";
-            findings.error(
-                directory.display(),
-                what,
-                format_args!("chown root, chmod go-w {}", directory.display()),
-            );
+            findings.error(&shown, what, format_args!("chown root, chmod go-w {shown}"));
         }
     }
 }
 
-/// Looks at a root, with its tokens expanded for an account.
+/// Looks at a root.
 pub(super) fn root(
     place: &str,
     path: &Path,
-    account: Option<&Account>,
+    person: Option<&Person>,
     section: &Section,
     findings: &mut Findings,
 ) {
     let shown = path.display();
     if path == Path::new("/") {
-        return findings.error(
-            place,
-            "the root is /, which confines nobody",
-            "name a directory of the account's own",
-        );
+        let mend = "name a directory of the account's own";
+        return findings.error(place, "the root is /, which confines nobody", mend);
     }
     let Some(found) = stat(path) else {
-        let owner = account
-            .and_then(|account| account.name.as_ref())
-            .map_or("ACCOUNT".into(), |name| name.to_string_lossy());
+        let owner = person.map_or("ACCOUNT", |person| &person.name);
         let mend = format!("install -d -o {owner} -m 0750 {shown}");
         return findings.error(place, format_args!("the root {shown} is not there"), mend);
     };
@@ -52,10 +50,12 @@ pub(super) fn root(
         let what = format_args!("every account of this machine can write the root {shown}").to_string();
         findings.warning(place, what, format_args!("chmod o-w {shown}"));
     }
-    for directory in path.ancestors().skip(1) {
+    for directory in real(path).ancestors().skip(1) {
         let Some(found) = stat(directory) else { continue };
-        let own = account.is_some_and(|account| account.uid != 0 && account.uid == found.uid());
-        if is_open_to_others(&found) || own {
+        let may = |account: &Account| account.uid != 0 && may(account, directory, WRITE) == Some(true);
+        let by_account = person.is_some_and(|person| may(&person.account)) && !is_sticky(&found);
+        let own = person.is_some_and(|person| person.account.uid != 0 && person.account.uid == found.uid());
+        if is_open_to_others(&found) || by_account || own {
             let what = format!(
                 "the account, or others, can write {}, and so put another root in the place of {shown}",
                 directory.display()
@@ -63,15 +63,49 @@ pub(super) fn root(
             findings.warning(place, what, format_args!("chown root, chmod go-w {}", directory.display()));
         }
     }
-    home(place, path, account, section, findings);
+    if let Some(person) = person {
+        home(place, path, &person.account, section, findings);
+    }
 }
 
-fn home(place: &str, root: &Path, account: Option<&Account>, section: &Section, findings: &mut Findings) {
-    let Some(home) = account.and_then(|account| account.home.as_ref()).map(Path::new) else { return };
-    if !home.starts_with(root) {
+/// Looks at what the account of a session may do in its root.
+pub(super) fn rights(place: &str, root: &Path, case: &Case<'_>, findings: &mut Findings) {
+    let Case { person, section, .. } = case;
+    let yes = |key: Option<bool>| key == Some(true);
+    let (name, shown) = (&person.name, root.display());
+    let is_box = yes(section.drop_box);
+    let may = |access| may(&person.account, root, access);
+    if may(AccessFlags::X_OK) == Some(false) {
+        let what = format!("{name} may not enter the root {shown}, and is not served");
+        return findings.error(place, what, format_args!("chmod u+x or chgrp, there and in what it is in"));
+    }
+    if !yes(section.read_only) && may(WRITE) == Some(false) {
+        let mend = format!("chown {name} {shown}, or say read-only = true");
+        let what = format!("{name} may not write in the root {shown}");
+        if is_box {
+            // All goes there, or into directories that are made there.
+            findings.error(place, format_args!("{what}, and nothing gets into the box"), mend);
+        } else {
+            let what = format!("{what}: uploads arrive only in directories below that it may write in");
+            findings.warning(place, what, mend);
+        }
+    }
+    if !yes(section.write_only) && !is_box && may(AccessFlags::R_OK) == Some(false) {
+        let what = format!("{name} may not read the root {shown}: fetching all of it, or a pattern, fails");
+        findings.warning(place, what, "chmod u+r or chgrp, or say write-only = true");
+    }
+}
+
+fn home(place: &str, root: &Path, account: &Account, section: &Section, findings: &mut Findings) {
+    let Some(home) = account.home.as_ref().map(Path::new) else { return };
+    if !real(home).starts_with(real(root)) {
         return;
     }
-    let what = format!("the account's home {} lies in the root {}", home.display(), root.display());
+    let what = if real(home) == real(root) {
+        format!("the root {} is the account's home", root.display())
+    } else {
+        format!("the account's home {} lies in the root {}", home.display(), root.display())
+    };
     let mend = "use a directory beside it or below it as the root, such as %h/files";
     if section.allow_start_up_files == Some(true) {
         let what = format!("{what}, and allow-start-up-files lets clients write ~/.ssh and ~/.profile there");
@@ -92,16 +126,59 @@ pub(super) fn log(place: &str, log: &Path, root: Option<&Path>, findings: &mut F
         let mend = format!("install -d -m 0755 {}", directory.display());
         return findings.error(place, format_args!("there is no directory for the log {shown}"), mend);
     }
-    if root.is_some_and(|root| log.starts_with(root)) {
-        let what = format_args!("the log {shown} lies in the root, where clients can read or replace it")
-            .to_string();
+    if root.is_some_and(|root| real(log).starts_with(real(root))) {
+        let what = format!("the log {shown} lies in the root, where clients can read or replace it");
         findings.error(place, what, "put it elsewhere, such as /var/log");
     }
 }
 
+/// Asks whether the account can open the log, which a session does with the account's rights.
+pub(super) fn log_of(place: &str, log: &Path, person: &Person, findings: &mut Findings) {
+    let (shown, name) = (log.display(), &person.name);
+    let is_there = stat(log).is_some();
+    let opened = match log.parent() {
+        Some(directory) if !is_there => may(&person.account, directory, WRITE),
+        _ => may(&person.account, log, AccessFlags::W_OK),
+    };
+    if opened == Some(false) {
+        let what = format!("{name} cannot open the log {shown}, and nothing that it does is written down");
+        findings.error(
+            place,
+            what,
+            format_args!("touch {shown}, and let {name} append to it; or log = \"syslog\""),
+        );
+    }
+}
+
+const WRITE: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
+
+/// Asks the kernel what an account may do; none if only the account itself, or root, could ask.
+fn may(account: &Account, path: &Path, access: AccessFlags) -> Option<bool> {
+    account::acting_as(account, || faccessat(AT_FDCWD, path, access, AtFlags::AT_EACCESS).is_ok())
+}
+
 fn is_open_to_others(found: &Metadata) -> bool {
-    // A group is what the administrator has made it; in a sticky directory nobody moves what is another's.
-    found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0
+    // In a sticky directory nobody moves what is another's.
+    found.mode() & 0o002 != 0 && !is_sticky(found)
+}
+
+fn is_open_to_its_group(found: &Metadata) -> bool {
+    found.mode() & 0o020 != 0 && found.gid() != 0 && !is_sticky(found)
+}
+
+fn is_sticky(found: &Metadata) -> bool {
+    found.mode() & 0o1000 != 0
+}
+
+/// Follows the links of as much of a path as is there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the administrator's paths, not the client's, and nothing is done there"
+)]
+pub(super) fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let Some((part, real)) = there else { return path.to_owned() };
+    path.strip_prefix(part).map_or_else(|_| path.to_owned(), |rest| real.join(rest))
 }
 
 #[expect(

@@ -1,211 +1,219 @@
-//! What the sections say, each by itself and one after the other.
+//! What the sections say, each by itself, one after the other, and together for those whom they are about.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Findings, places};
+use super::people::{self, Case, Person};
+use super::{Findings, at, places};
 use crate::account;
-use crate::policy::{
-    self, Account, Audit, Config, Destination, Entry, Glob, Root, Sandbox, Section, Several, When,
-};
+use crate::policy::{Audit, Config, Destination, Entry, Root, Sandbox, Section, When};
 
-pub(super) fn look(config: &Config, file: &Path, findings: &mut Findings) {
-    for (at, entry) in config.matches.iter().enumerate() {
-        let earlier = config.matches.get(..at).unwrap_or_default();
+/// Looks at all sections, and returns what sessions would be like.
+pub(super) fn look<'p>(
+    config: &Config,
+    file: &Path,
+    people: &'p [Person],
+    findings: &mut Findings,
+) -> Vec<Case<'p>> {
+    for (number, entry) in config.matches.iter().enumerate() {
         conditions(entry, findings);
-        order(entry, earlier, findings);
-        section(entry, findings);
-        root(entry, config, findings);
+        order(entry, config.matches.get(..number).unwrap_or_default(), findings);
     }
-    for entry in &config.default {
+    for entry in config.matches.iter().chain(&config.default) {
         section(entry, findings);
-        if entry.section.root.is_some() {
-            root(entry, config, findings);
-        }
+        let about = people.iter().filter(|person| person.is_meant_by(entry));
+        group(entry, about, findings);
+        unknown_root(entry, people, findings);
     }
     let for_everybody = |entry: &Entry| entry.when == When::default() && entry.section.root.is_some();
-    if !config.matches.iter().chain(&config.default).any(for_everybody) {
+    let all_have_one = !people.is_empty() && people.iter().all(|person| person.line.root.is_some());
+    if !all_have_one && !config.matches.iter().chain(&config.default).any(for_everybody) {
         let what = "who is in no [[match]] gets no root from here: without --root in the forced command the whole host is open";
-        findings.warning(
-            file.display(),
-            what,
-            "give [default] a root, such as /var/empty, with read-only = true",
-        );
+        let mend = "give [default] a root, such as /var/empty";
+        findings.warning(file.display(), what, mend);
     }
+    let cases: Vec<Case<'p>> = people.iter().flat_map(|person| people::cases(config, person)).collect();
+    let by_itself: Vec<&String> = config
+        .matches
+        .iter()
+        .chain(&config.default)
+        .filter(|entry| contradiction(&entry.section).is_some())
+        .map(|entry| &entry.origin)
+        .collect();
+    for of in &cases {
+        if let Some(other) = contradiction(&of.section)
+            && !of.origin.as_ref().is_some_and(|origin| by_itself.contains(&origin))
+        {
+            let place = of.origin.as_ref().map_or_else(String::new, |origin| at(origin, ""));
+            let name = &of.person.name;
+            let what = format!(
+                "for {name} read-only and {other} together allow nothing: another section, or its forced command, says one of them"
+            );
+            findings.error(place, what, "say read-only = false here, or write-only = false");
+        }
+        case(of, file, findings);
+    }
+    cases
 }
 
 /// Looks at who a section is about.
 fn conditions(Entry { origin, when, .. }: &Entry, findings: &mut Findings) {
-    for user in literals(when.user.as_ref()) {
-        if account::called(user).is_err() {
-            findings.error(
-                origin,
-                format_args!("there is no account {user}"),
-                "look for a slip of the pen, or add it",
-            );
-        }
-    }
-    for group in literals(when.group.as_ref()) {
-        if account::group_id(group.as_ref()).is_err() {
-            findings.error(
-                origin,
-                format_args!("there is no group {group}"),
-                "look for a slip of the pen, or groupadd",
-            );
-        }
-    }
     if when.is_over(Timestamp::now()) {
-        findings.warning(
-            origin,
-            "this section has expired: it refuses whom it is about",
-            "take it out, or give it another day",
-        );
+        let what = "this section has expired: it refuses whom it is about";
+        findings.warning(at(origin, "expires"), what, "take it out, or give it another day");
     }
     for (key, empty) in when.empty() {
         if empty {
-            findings.error(
-                origin,
-                format_args!("{key} is an empty list, which nobody is in"),
-                "name somebody, or take it out",
-            );
+            let what = format_args!("{key} is an empty list, which nobody is in").to_string();
+            findings.error(at(origin, key), what, "name somebody, or take it out");
         }
     }
 }
 
 /// Looks for sections that never count: the first value does.
 fn order(entry: &Entry, earlier: &[Entry], findings: &mut Findings) {
-    let covers = |before: &Entry| before.when == When::default() || before.when == entry.when;
-    for before in earlier.iter().filter(|before| covers(before)) {
-        if entry.section == Section::default() || before.section.clone().or(&entry.section) == before.section
-        {
-            let what = format!("this never counts: {} comes first, and says all of it", before.origin);
-            return findings.warning(
-                &entry.origin,
-                what,
-                "put the narrower section first, or take this one out",
-            );
-        }
+    let covers = |before: &&Entry| before.when.includes(&entry.when);
+    let mut first = None;
+    let mut said = Section::default();
+    for before in earlier.iter().filter(covers) {
+        first = first.or(Some(&before.origin));
+        said = said.or(&before.section);
+    }
+    let Some(first) = first else { return };
+    if said.clone().or(&entry.section) == said {
+        let what = format!("this never counts: {first} comes first, is about the same, and says all of it");
+        findings.warning(at(&entry.origin, ""), what, "put the narrower section first, or take this one out");
     }
 }
 
 /// Looks at what a section says by itself.
-fn section(Entry { origin, section, when }: &Entry, findings: &mut Findings) {
+fn section(Entry { origin, section, .. }: &Entry, findings: &mut Findings) {
     let yes = |key: Option<bool>| key == Some(true);
-    if yes(section.read_only) && (yes(section.write_only) || yes(section.drop_box)) {
-        let other = if yes(section.drop_box) { "drop-box" } else { "write-only" };
-        findings.error(origin, format_args!("read-only and {other} together allow nothing"), "choose one");
+    if let Some(other) = contradiction(section) {
+        let what = format!("read-only and {other} together allow nothing");
+        findings.error(at(origin, "read-only"), what, "choose one");
     }
     if section.sandbox == Some(Sandbox::Off) {
-        findings.warning(
-            origin,
-            "sandbox = \"off\" leaves one layer where there could be two",
-            "take it out: try is the default",
-        );
+        let what = "sandbox = \"off\" leaves one layer where there could be two";
+        findings.warning(at(origin, "sandbox"), what, "take it out: try is the default");
     }
     if section.audit == Some(Audit::Require) && section.log.is_none() {
-        findings.warning(
-            origin,
-            "audit = \"require\" without a log in this section",
-            "name the log beside it",
-        );
+        let what = "audit = \"require\" without a log in this section";
+        findings.warning(at(origin, "audit"), what, "name the log beside it");
+    }
+    if section.drop_box_directory.is_some() && !yes(section.drop_box) {
+        let what = "drop-box-directory has no meaning without drop-box = true in this section";
+        findings.warning(at(origin, "drop-box-directory"), what, "say drop-box = true, or take it out");
     }
     let modes = [("file-mode", section.file_mode), ("directory-mode", section.directory_mode)];
     for (key, _) in modes.into_iter().filter(|(_, mode)| mode.is_some_and(|mode| mode.0 & 0o002 != 0)) {
-        findings.warning(
-            origin,
-            format_args!("{key} lets every account of this machine write what is stored"),
-            "take o+w away",
-        );
+        let what = format!("{key} lets every account of this machine write what is stored");
+        findings.warning(at(origin, key), what, "take o+w away");
     }
     if section.umask.is_some_and(|umask| umask.0 & 0o002 == 0) {
-        findings.warning(
-            origin,
-            "with this umask every account of this machine can write what is stored",
-            "a umask such as 027",
-        );
+        let what = "with this umask every account of this machine can write what is stored";
+        findings.warning(at(origin, "umask"), what, "a umask such as 027");
     }
     if let (Some(file), Some(session)) = (section.max_file_size, section.max_session_size)
         && file > session
     {
-        findings.warning(
-            origin,
-            "max-file-size is more than a whole session may store",
-            "make max-session-size the larger one",
-        );
+        let what = "max-file-size is more than a whole session may store";
+        findings.warning(at(origin, "max-file-size"), what, "make max-session-size the larger one");
     }
-    group(origin, when, section, findings);
+    for (number, before) in section.path.iter().flat_map(|rules| rules.idle()) {
+        let what =
+            format!("rule {number} of path never counts: rule {before} comes first, and decides all of it");
+        findings.warning(at(origin, "path"), what, "put the narrower rule first, or take this one out");
+    }
     if let Some(Destination::File(log)) = &section.log {
         let root = section.root.as_ref().map(|Root(root)| Path::new(root));
-        places::log(origin, log, root, findings);
+        places::log(&at(origin, "log"), log, root, findings);
     }
 }
 
-fn group(origin: &str, when: &When, section: &Section, findings: &mut Findings) {
+/// Returns what read-only leaves nothing of.
+fn contradiction(section: &Section) -> Option<&'static str> {
+    let said = [("drop-box", section.drop_box), ("write-only", section.write_only)];
+    let other = said.into_iter().find(|(_, said)| *said == Some(true)).map(|(key, _)| key);
+    other.filter(|_| section.read_only == Some(true))
+}
+
+fn group<'p>(
+    Entry { origin, section, .. }: &Entry,
+    about: impl Iterator<Item = &'p Person>,
+    findings: &mut Findings,
+) {
     let Some(group) = &section.force_group else { return };
+    let place = at(origin, "force-group");
     if account::group_id(group.as_ref()).is_err() {
-        return findings.error(
-            origin,
-            format_args!("there is no group {group}"),
-            format_args!("groupadd {group}"),
-        );
+        let mend = format!("groupadd {group}");
+        return findings.error(place, format_args!("there is no group {group}"), mend);
     }
-    for user in
-        literals(when.user.as_ref()).filter(|user| account::called(user).is_ok_and(|user| user.uid != 0))
-    {
-        if !account::groups_of(user).iter().any(|own| own.to_str() == Some(group)) {
-            let what = format!("{user} is not in the group {group}, and cannot give it files");
-            findings.error(origin, what, format_args!("usermod -aG {group} {user}"));
+    for Person { name, account, .. } in about.filter(|person| person.account.uid != 0) {
+        if !account.groups.iter().any(|own| own.to_str() == Some(group)) {
+            let what = format!("{name} is not in the group {group}, and cannot give it files");
+            findings.error(&place, what, format_args!("usermod -aG {group} {name}"));
         }
     }
 }
 
-/// Looks at the root that the accounts of a section get.
-fn root(entry: &Entry, config: &Config, findings: &mut Findings) {
-    let origin = &entry.origin;
-    let accounts: Vec<Account> =
-        literals(entry.when.user.as_ref()).filter_map(|user| account::called(user).ok()).collect();
-    if accounts.is_empty() {
-        // Of a root with tokens, what is before them can be looked at only when there is somebody to put in.
-        let Some(Root(root)) = &entry.section.root else { return };
-        if !root.as_encoded_bytes().contains(&b'%') {
-            places::root(origin, Path::new(root), None, &entry.section, findings);
-        }
-        return;
-    }
-    for mut account in accounts {
-        account.groups =
-            account.name.as_ref().and_then(|name| name.to_str()).map(account::groups_of).unwrap_or_default();
-        // With whatever key and address the section asks for.
-        let rest = config.matches.iter().skip_while(|other| other.origin != *origin).skip(1);
-        let rest = rest.filter(|other| other.when == When::default()).chain(&config.default);
-        let section = rest.fold(entry.section.clone(), |section, later| section.or(&later.section));
-        match expanded(&section, &account) {
-            Some(Ok(root)) => places::root(origin, &root, Some(&account), &section, findings),
-            Some(Err(denied)) => {
-                findings.error(origin, denied, "give the account what the token stands for, or write it out")
-            }
-            None if section.drop_box == Some(true) || section.path.is_some() || section.names.is_some() => {
-                findings.error(
-                    origin,
-                    "its rules have no meaning without a root, and nobody is served",
-                    "give it a root",
-                );
-            }
-            None => {
-                let what =
-                    "there is no root here: without --root in the forced command the whole host is open";
-                findings.warning(origin, what, "give it a root");
-            }
-        }
+/// Looks at the root of a section that is about nobody who is known; one with tokens names no directory then.
+fn unknown_root(entry: &Entry, people: &[Person], findings: &mut Findings) {
+    let Some(Root(root)) = &entry.section.root else { return };
+    if !root.as_encoded_bytes().contains(&b'%') && !people.iter().any(|person| person.is_meant_by(entry)) {
+        places::root(&at(&entry.origin, "root"), Path::new(root), None, &entry.section, findings);
     }
 }
 
-fn expanded(section: &Section, account: &Account) -> Option<Result<PathBuf, policy::Denied>> {
-    section.root.as_ref().map(|root| root.place(account))
-}
-
-/// The names that are written out; of patterns nobody knows whom they are about.
-pub(super) fn literals(names: Option<&Several<Glob>>) -> impl Iterator<Item = &str> {
-    names.into_iter().flat_map(|Several(globs)| globs).filter_map(Glob::literal)
+/// Looks at what a session of somebody would be like.
+fn case(case: &Case<'_>, file: &Path, findings: &mut Findings) {
+    let Case { person, origin, root_origin, section, root } = case;
+    let name = &person.name;
+    let whole = file.display().to_string();
+    let place = match (root_origin, origin) {
+        (Some(origin), _) => at(origin, "root"),
+        (None, _) if root.is_some() => format!("the forced command of {name}"),
+        (None, Some(origin)) => at(origin, ""),
+        (None, None) => whole,
+    };
+    match root {
+        Some(Ok(root)) => {
+            places::root(&place, root, Some(person), section, findings);
+            let whole = match (root_origin, &person.line.root) {
+                // The line's root is looked up in the file's.
+                (Some(_), Some(within)) => match within.place(&person.account) {
+                    Ok(within) => root.join(within.strip_prefix("/").unwrap_or(&within)),
+                    Err(denied) => {
+                        let place = format!("the forced command of {name}");
+                        return findings.error(place, denied, "give the account what the token stands for");
+                    }
+                },
+                _ => root.clone(),
+            };
+            if places::real(&whole).starts_with(places::real(root)) {
+                places::rights(&place, &whole, case, findings);
+            }
+            if let Some(Destination::File(log)) = &section.log {
+                places::log(&place, log, Some(root), findings);
+            }
+        }
+        Some(Err(denied)) => {
+            findings.error(place, denied, "give the account what the token stands for, or write it out");
+        }
+        None if section.drop_box == Some(true) || section.path.is_some() || section.names.is_some() => {
+            let what = "its rules have no meaning without a root, and nobody is served";
+            findings.error(place, what, "give it a root");
+        }
+        None => {
+            let what = format!(
+                "there is no root here for {name}: without --root in the forced command the whole host is open"
+            );
+            findings.warning(place, what, "give it a root");
+        }
+    }
+    if let Some(Destination::File(log)) = &section.log {
+        let place = origin.as_ref().map_or_else(|| format!("the log of {name}"), |origin| at(origin, "log"));
+        places::log_of(&place, log, person, findings);
+    }
 }

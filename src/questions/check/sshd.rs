@@ -1,16 +1,18 @@
 //! sshd's own settings, as `sshd -T` tells them: what opens a way around.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Findings;
-use super::sections::literals;
+use super::people::{Case, Person};
+use super::places::real;
+use super::{Findings, at};
 use crate::account;
-use crate::policy::{Account, Config, Entry, Root};
-
-/// Accounts that sshd is asked about; further ones are told not to be.
-const ACCOUNTS: usize = 50;
+use crate::options::{self, Options, Order};
+use crate::policy::{Account, Config, Entry};
+use crate::words;
 
 /// Settings that have to have this value, and what they are good for otherwise.
 const OFFERS: [(&str, &[&str], &str); 7] = [
@@ -26,38 +28,82 @@ const OFFERS: [(&str, &[&str], &str); 7] = [
 /// Of those, what DisableForwarding takes away.
 const FORWARDING: [&str; 3] = ["AllowTcpForwarding", "AllowStreamLocalForwarding", "X11Forwarding"];
 
-type Settings = BTreeMap<String, Vec<String>>;
+/// Keywords in small letters, each with all that is said of it.
+pub(super) type Settings = BTreeMap<String, Vec<String>>;
 
-pub(super) fn look(config: &Config, file: Option<&Path>, findings: &mut Findings) {
-    let entries = || config.matches.iter().chain(&config.default);
-    let users: BTreeSet<&str> = entries().flat_map(|entry| literals(entry.when.user.as_ref())).collect();
-    let users: Vec<&str> = users.into_iter().filter(|user| account::called(user).is_ok()).collect();
-    if users.len() > ACCOUNTS {
-        findings.warning(
-            "sshd",
-            format_args!("only {ACCOUNTS} of {} accounts were looked at", users.len()),
-            "ask about the others in a smaller file",
-        );
-    }
-    let asks_for_keys = entries().find(|entry| entry.when.key.is_some() || entry.when.principal.is_some());
-    for user in users.into_iter().take(ACCOUNTS) {
-        let settings = match settings(user, file) {
-            Ok(settings) => settings,
+/// Has sshd say what holds for each of them, and reads the options of the command that it starts.
+pub(super) fn ask(people: &mut [Person], from: Option<&Path>, checked: &Path, findings: &mut Findings) {
+    for person in people {
+        match settings(&person.name, from) {
+            Ok(settings) => {
+                forced(person, &settings, checked, findings);
+                person.settings = Some(settings);
+            }
             Err(why) => {
                 let mend = "run check as root on the machine that it is for, where sshd is installed";
                 return findings.warning("sshd", format_args!("its settings are not known: {why}"), mend);
             }
-        };
-        let place = format!("sshd_config, for {user}");
-        offers(&place, &settings, findings);
-        entry_points(&place, user, &settings, findings);
-        if let Some(entry) = asks_for_keys
-            && value(&settings, "ExposeAuthInfo") != Some("yes")
+        }
+    }
+}
+
+/// Looks at what sshd allows beside the transfers.
+pub(super) fn look(config: &Config, people: &[Person], cases: &[Case<'_>], findings: &mut Findings) {
+    let asks_for_key = |entry: &&Entry| entry.when.key.is_some() || entry.when.principal.is_some();
+    for person in people {
+        let Some(settings) = &person.settings else { continue };
+        let place = place(person);
+        offers(&place, settings, findings);
+        entry_points(&place, &person.name, settings, findings);
+        let mut about = config.matches.iter().filter(|entry| person.is_meant_by(entry));
+        if let Some(Entry { origin, .. }) = about.find(asks_for_key)
+            && value(settings, "ExposeAuthInfo") != Some("yes")
         {
-            let what = format!("{} asks for keys, and sshd does not say which one was used", entry.origin);
+            let what = format!("{} asks for keys, and sshd does not say which one was used", at(origin, ""));
             findings.error(&place, what, "ExposeAuthInfo yes, outside of all Match blocks or in this one");
         }
-        keys(&place, user, &settings, entries(), findings);
+        let own = cases.iter().filter(|case| case.person.name == person.name);
+        let roots: Vec<&PathBuf> = own.filter_map(|case| case.root.as_ref()?.as_ref().ok()).collect();
+        keys(&place, &person.account, settings, &roots, findings);
+    }
+}
+
+fn place(person: &Person) -> String {
+    format!("sshd_config, for {}", person.name)
+}
+
+/// Reads the options of the forced command: they take away of what the file gives.
+fn forced(person: &mut Person, settings: &Settings, checked: &Path, findings: &mut Findings) {
+    let Some(command) = value(settings, "ForceCommand").filter(|command| is_ours(command)) else { return };
+    let place = place(person);
+    // What only a shell could tell is left to it.
+    let Ok(words) = words::split(command.as_bytes()) else {
+        let what = format!("ForceCommand {command}: what a shell makes of it is not known here");
+        return findings.warning(place, what, "write its options out, between single quotes");
+    };
+    let arguments = words.iter().skip(1).map(|word| OsStr::from_bytes(&word.bytes()).to_owned());
+    match options::parse(arguments.collect::<Vec<OsString>>().into_iter()) {
+        Ok(Order::Serve(given)) => {
+            let Options { line, config, .. } = *given;
+            person.line = line;
+            if let Some(other) =
+                config.filter(|other| real(other) != real(&std::path::absolute(checked).unwrap_or_default()))
+            {
+                let what =
+                    format!("the forced command reads {}, and not what is checked here", other.display());
+                findings.warning(place, what, format_args!("scp-server check {}", other.display()));
+            }
+        }
+        Ok(_) => {
+            let what = format!("ForceCommand {command} serves nothing");
+            findings.error(place, what, "ForceCommand /usr/bin/scp-server, with options for sessions");
+        }
+        Err(error) => {
+            let said = error.render().to_string();
+            let why = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let what = format!("ForceCommand {command}: {why}; nobody is served");
+            findings.error(place, what, "scp-server --help has the options");
+        }
     }
 }
 
@@ -125,47 +171,46 @@ fn is_dangerous(pattern: &str) -> bool {
         .any(|name| if is_pattern { name.starts_with(stem) } else { *name == pattern })
 }
 
+/// Tells whether a command runs this program.
+fn is_ours(command: &str) -> bool {
+    let program = command.split_ascii_whitespace().next().unwrap_or_default();
+    program.rsplit('/').next() == Some(env!("CARGO_PKG_NAME"))
+}
+
 /// Looks at what is started for the account.
 fn entry_points(place: &str, user: &str, settings: &Settings, findings: &mut Findings) {
-    let is_ours = |command: &str| {
-        let program = command.split_ascii_whitespace().next().unwrap_or_default();
-        program.rsplit('/').next() == Some(env!("CARGO_PKG_NAME"))
-    };
-    let forced = value(settings, "ForceCommand").filter(|command| *command != "none");
-    match forced {
+    let mend = "ForceCommand /usr/bin/scp-server in a Match block";
+    let mut subsystems = settings.get("subsystem").into_iter().flatten();
+    match value(settings, "ForceCommand").filter(|command| *command != "none") {
         Some(command) if is_ours(command) => {}
         Some(command) => {
             let what = format!("ForceCommand {command}: that is not scp-server");
-            findings.error(place, what, "ForceCommand /usr/bin/scp-server");
+            findings.error(place, what, mend);
         }
-        None if account::shell_of(user).is_some_and(|shell| is_ours(&shell)) => {}
+        None if account::shell_of(user).is_some_and(|shell| is_ours(&shell)) => {
+            // The others are run by the login shell, which does not serve them.
+            if let Some(inside) = subsystems.find(|subsystem| subsystem.ends_with(" internal-sftp")) {
+                let what = format!("Subsystem {inside} is in sshd itself, and no login shell confines it");
+                findings.error(place, what, mend);
+            }
+        }
         None => {
-            let what = "no ForceCommand, and the login shell is another one: only keys with command=\"scp-server ...\" are confined, \
-                        and subsystems such as sftp are open to the others";
-            findings.error(place, what, "ForceCommand /usr/bin/scp-server in a Match block");
+            let what = "no ForceCommand, and the login shell is another one: only keys with command=\"scp-server ...\" are confined";
+            findings.error(place, what, mend);
+            for subsystem in subsystems {
+                let what = format!("Subsystem {subsystem} can be reached by whoever comes with another key");
+                findings.error(place, what, mend);
+            }
         }
     }
 }
 
 /// Looks for files of keys that clients could write.
-fn keys<'c>(
-    place: &str,
-    user: &str,
-    settings: &Settings,
-    entries: impl Iterator<Item = &'c Entry>,
-    findings: &mut Findings,
-) {
-    let Ok(account) = account::called(user) else { return };
-    let roots: Vec<_> = entries
-        .filter(|entry| {
-            entry.when.user.is_none() || literals(entry.when.user.as_ref()).any(|name| name == user)
-        })
-        .filter_map(|entry| entry.section.root.as_ref())
-        .filter_map(|root: &Root| root.place(&account).ok())
-        .collect();
+fn keys(place: &str, account: &Account, settings: &Settings, roots: &[&PathBuf], findings: &mut Findings) {
     for pattern in value(settings, "AuthorizedKeysFile").unwrap_or_default().split(' ') {
-        let file = keys_file(pattern, &account);
-        if let Some(root) = roots.iter().find(|root| Path::new(&file).starts_with(root)) {
+        let file = keys_file(pattern, account);
+        let found = real(Path::new(&file));
+        if let Some(root) = roots.iter().find(|root| found.starts_with(real(root))) {
             let what = format!(
                 "the keys in {file} lie in the root {}: an upload could let somebody in",
                 root.display()
