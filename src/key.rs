@@ -97,6 +97,8 @@ pub enum Unlisted {
     Foreign,
     /// No key is in it.
     NoKey,
+    /// A line that has options in front of its key.
+    Optioned(usize),
     /// The half that nobody else may see.
     Private,
     /// A line that is no public key.
@@ -111,6 +113,10 @@ impl fmt::Display for Unlisted {
             ),
             Self::Foreign => f.write_str("this is a key in another form: convert it with ssh-keygen -i"),
             Self::NoKey => f.write_str("there is no public key in it"),
+            Self::Optioned(line) => write!(
+                f,
+                "line {line} has options already, which would not count or do more than is meant: leave the key alone on it"
+            ),
             Self::Private => f.write_str(
                 "this is a PRIVATE key, which never leaves its owner's machine: the .pub file beside it is meant",
             ),
@@ -139,12 +145,25 @@ pub fn listed(text: &str) -> Result<Vec<String>, Unlisted> {
         if line.split_ascii_whitespace().next().is_some_and(is_certificate) {
             return Err(Unlisted::Certificate);
         }
-        if PublicKey::from_openssh(line).is_err() || line.contains(char::is_control) {
+        if line.contains(char::is_control) {
             return Err(Unlisted::Unreadable(number));
+        }
+        if PublicKey::from_openssh(line).is_err() {
+            return Err(if has_options(line) {
+                Unlisted::Optioned(number)
+            } else {
+                Unlisted::Unreadable(number)
+            });
         }
         keys.push(line.to_owned());
     }
-    Ok(keys)
+    if keys.is_empty() { Err(Unlisted::NoKey) } else { Ok(keys) }
+}
+
+/// Tells whether a key is further on in a line.
+fn has_options(line: &str) -> bool {
+    let blanks = line.match_indices(' ').filter_map(|(at, _)| line.get(at..));
+    blanks.map(str::trim_start).any(|rest| PublicKey::from_openssh(rest).is_ok())
 }
 
 #[cfg(test)]

@@ -132,5 +132,7 @@ mod traces;
 
 /// Every client that can be had, through a real sshd.
 mod interop;
+/// The configurations that the README recommends.
+mod recipes;
 /// A real sshd and the stock client.
 mod sshd;

@@ -7,6 +7,11 @@ use std::process::{Command, Output, Stdio};
 
 use crate::yard::Yard;
 
+/// What explain says beside what a session does.
+mod agreement;
+/// Lines of authorized_keys, in front of a real sshd.
+mod authorized_key;
+/// Mistakes that are planted.
 mod check;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scp-server");
@@ -42,7 +47,7 @@ fn serves(yard: &Yard, config: &str, request: &str) -> bool {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let said: &[u8] = if request.contains("-f ") { &[0; 100] } else { b"C0644 1 f\nx\0" };
+    let said: &[u8] = if request.contains("-f ") { &[0; 100] } else { b"C0644 1 f.csv\nx\0" };
     // Who refuses has gone before it is said.
     let _ = child.stdin.take().unwrap().write_all(said);
     child.wait_with_output().unwrap().status.success()
@@ -161,7 +166,7 @@ fn what_explain_says_is_what_a_session_does() {
         };
         assert_eq!(told, serves(&yard, &config, request), "{request}: {out}");
         *if told { &mut allowed } else { &mut denied } += 1;
-        for made in ["d/new", "d/y.csv", "f"] {
+        for made in ["d/new", "d/y.csv", "f.csv"] {
             let _ = fs::remove_file(yard.path(made));
         }
     }
@@ -208,7 +213,7 @@ fn authorized_key_writes_lines_that_sshd_takes_for_what_was_meant() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(b"C0644 1 f\nx\0").unwrap();
+        child.stdin.take().unwrap().write_all(b"C0644 1 f.csv\nx\0").unwrap();
         assert!(
             child.wait_with_output().unwrap().status.success() == (line == out.lines().next().unwrap()),
             "{line}"
@@ -223,10 +228,24 @@ fn authorized_key_takes_public_keys_and_nothing_else() {
     let one = key(&yard, "one");
     let listed = format!("{one}.listed");
     fs::write(&listed, format!("no-pty {}", fs::read_to_string(format!("{one}.pub")).unwrap())).unwrap();
+    let written = |name: &str, text: String| {
+        let path = format!("{one}.{name}");
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let plain = fs::read_to_string(format!("{one}.pub")).unwrap();
+    let nonsense = written("nonsense", format!("{plain}ssh-ed25519 AAAA bob\n"));
+    let large = written("large", format!("{plain}{}", "#\n".repeat(600_000)));
+    let empty = written("empty", "# nobody\n".to_owned());
+    let certificate = written("certificate", format!("ssh-ed25519-cert-v01@openssh.com {}", &plain[12..]));
     let (public, none) = (format!("{one}.pub"), yard.home().join("none").to_str().unwrap().to_owned());
     for (words, why) in [
         (&["--root", "/x", &one][..], "PRIVATE"),
-        (&["--root", "/x", &listed], "line 1 is no public key"),
+        (&["--root", "/x", &listed], "line 1 has options already"),
+        (&["--root", "/x", &nonsense], "line 2 is no public key"),
+        (&["--root", "/x", &large], "larger than 1 MiB"),
+        (&["--root", "/x", &empty], "there is no public key in it"),
+        (&["--root", "/x", &certificate], "this is a certificate"),
         (&["--root", "/x", &none], "No such file"),
         (&["--root", "/x", "-t", ".", &public], "of the request only the client speaks"),
         (&["--roof", "/x", &public], "--roof"),

@@ -27,12 +27,17 @@ pub fn lines(options: &[OsString], keys: &Path) -> Result<Vec<String>, String> {
 #[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let mut bounded: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin().take(SIZE)),
-        _ => Box::new(File::open(path)?.take(SIZE)),
+    let source: Box<dyn Read> = match path.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(path)?),
     };
-    bounded.read_to_string(&mut text)?;
-    Ok(text)
+    let length = source.take(SIZE.saturating_add(1)).read_to_string(&mut text)?;
+    // Cut off, the last key could be another one.
+    if u64::try_from(length).is_ok_and(|length| length > SIZE) {
+        Err(io::Error::other("it is larger than 1 MiB"))
+    } else {
+        Ok(text)
+    }
 }
 
 /// Returns where we are installed, as far as that can be known: sshd's PATH may be another one.

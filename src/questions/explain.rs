@@ -11,7 +11,7 @@ use crate::account;
 use crate::etc;
 use crate::jail::{Entry, Fate, Insists, Jail, Place};
 use crate::options::{Explain, Options};
-use crate::policy::{self, Account, Collision, Config, Denied, Grant, Leave, Limits, Sync, Unit};
+use crate::policy::{self, Account, Collision, Config, Denied, Grant, Leave, Limits, Operation, Sync, Unit};
 use crate::refusal::{Cause, Size};
 use crate::request::{Depth, Fetch, Keep, Request, Store, TargetKind};
 use crate::sink;
@@ -119,7 +119,7 @@ impl Explanation {
         match request {
             Request::Fetch(fetch) => self.fetch(fetch, &jail),
             Request::Store(store) => {
-                self.store(store, &jail, &told);
+                self.store(store, &jail);
                 self.say("modes", modes(&told, store.keep));
                 self.say("taken", taken(&told));
             }
@@ -143,6 +143,13 @@ impl Explanation {
                     }
                     Ok(Entry::Directory(dir, _)) => {
                         found = found.saturating_add(1);
+                        if let Err(why) = dir.foresee_unnamed(Operation::Download) {
+                            let inside = shown(path.as_bytes());
+                            self.say(
+                                "refused",
+                                format_args!("what is in {inside} and no rule allows: {}", truth(&why)),
+                            );
+                        }
                         self.say(
                             "place",
                             format_args!("{}: a directory", at(dir.location().ok().as_deref())),
@@ -166,13 +173,16 @@ impl Explanation {
         }
     }
 
-    fn store(&mut self, store: &Store, jail: &Jail, grant: &Grant) {
-        if let Some(drop_box) = &grant.rights.drop_box {
-            let inside = drop_box.directory.as_deref().unwrap_or(Path::new("."));
-            return self.say("place", format_args!("{} in the root: the box", inside.display()));
+    fn store(&mut self, store: &Store, jail: &Jail) {
+        let target = sink::target(store, jail);
+        match target.as_ref().ok().and_then(|path| jail.foresee_in_box(path, store.kind)) {
+            Some(Ok(inside)) => {
+                return self.say("place", format_args!("{} in the root: the box", inside.display()));
+            }
+            Some(Err(why)) => return self.deny(truth(&why)),
+            None => {}
         }
-        let found =
-            sink::target(store, jail).and_then(|path| jail.find(&path, store.kind).map_err(Abort::Refused));
+        let found = target.and_then(|path| jail.find(&path, store.kind).map_err(Abort::Refused));
         match found {
             Err(Abort::Refused(refusal)) => self.deny(truth(&refusal.why)),
             Err(abort) => self.deny(abort),
@@ -181,9 +191,14 @@ impl Explanation {
                 self.say("place", format_args!("{place}: a directory, which files are put into"));
                 if let Err(why) = dir.foresee_any() {
                     self.deny(truth(&why));
+                } else if let Err(why) = dir.foresee_unnamed(Operation::Create) {
+                    self.say("refused", format_args!("what no rule allows by its name: {}", truth(&why)));
                 }
             }
             Ok(Place::Name { dir, name, .. }) if store.kind == TargetKind::Directory => {
+                self.deny(dir.lack_of(&name).why);
+            }
+            Ok(Place::Name { dir, name, spelling: Insists::Yes }) if store.depth == Depth::Flat => {
                 self.deny(dir.lack_of(&name).why);
             }
             Ok(Place::Name { dir, name, spelling }) => {
