@@ -291,6 +291,30 @@ fn what_is_in_a_box_can_be_given_a_mode_that_nobody_writes() {
     }
 }
 
+#[test]
+fn a_name_that_is_there_hundreds_of_times_is_numbered_without_gaps() {
+    let Some(yard) = Yard::confined() else { return };
+    let Some(mut peer) = sink(&yard, BOX, "-r", ".") else { return };
+    peer.hears_ok();
+    for number in 1..=200 {
+        peer.stores("C0644 3 file", format!("{number:03}"));
+        peer.says_record("D0755 0 dir").hears_ok().says_record("E").hears_ok();
+    }
+    peer.hangs_up().sees_exit(0);
+    let mut all = vec!["dir/".to_owned(), "file".to_owned()];
+    all.extend((2..=200).flat_map(|number| [format!("dir.{number}/"), format!("file.{number}")]));
+    all.sort();
+    let mut there = yard.listing();
+    there.sort();
+    assert_eq!(there, all);
+    yard.has("file.137", "137");
+    // One that was taken out is no reason to replace another.
+    fs::remove_file(yard.path("file.150")).unwrap();
+    let mut peer = sink(&yard, BOX, "", ".").unwrap();
+    peer.hears_ok().stores("C0644 3 file", "new").hangs_up().sees_exit(0);
+    assert_eq!(yard.listing().len(), 400);
+}
+
 // covers: security CON-01
 #[test]
 fn of_twenty_senders_of_one_name_all_files_are_there() {

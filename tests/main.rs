@@ -36,6 +36,8 @@ mod command_line;
 mod commit_tree;
 /// Many sessions at once, on the same names.
 mod concurrency;
+/// The configuration file: who wrote it, what counts, and what becomes of one that is wrong.
+mod configuration;
 /// A thousand transfers of a day, and what the log says of them.
 mod day;
 /// How long a client is waited for.

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, fchown, fsync, geteuid};
 
-use super::drop_box::names_like;
+use super::drop_box::take_free;
 use super::durability::open_readable;
 use super::gate::STORING;
 use super::inheritance::allowed_by;
@@ -219,19 +219,12 @@ impl<'j> Dir<'j> {
         if self.jail.rights.collision != Collision::Rename {
             return self.make_or_find(name, trail);
         }
-        for free in names_like(name) {
-            match mkdirat(&self.fd, free.as_os_str(), stat::Mode::S_IRWXU) {
-                Ok(()) => {
-                    let mut dir = self.go_into(&free, trail.called(&free))?;
-                    self.settle_new(&dir)?;
-                    dir.renamed = (free != *name).then_some(free);
-                    return Ok((dir, Arrival::Made));
-                }
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Err(Errno::EEXIST.into())
+        let make = |name: &FileName| mkdirat(&self.fd, name.as_os_str(), stat::Mode::S_IRWXU);
+        let free = take_free(&self.fd, name, make)?;
+        let mut dir = self.go_into(&free, trail.called(&free))?;
+        self.settle_new(&dir)?;
+        dir.renamed = (free != *name).then_some(free);
+        Ok((dir, Arrival::Made))
     }
 
     pub(super) fn make_or_find(&self, name: &FileName, trail: Trail) -> Result<(Dir<'j>, Arrival), Cause> {

@@ -9,10 +9,10 @@ use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, UnlinkatFlags, fchown, unlinkat};
 
 use super::dir::Dir;
+use super::drop_box::take_free;
 use super::inheritance::Inheritance;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS};
-use super::upload::first_free;
 use super::{Jail, removal};
 use crate::attr::Mode;
 use crate::name::FileName;
@@ -144,7 +144,7 @@ impl Staging<'_> {
         let settling = self.jail.ready_to_settle(&self.home, self.device, self.lock.as_fd())?;
         let name = match self.jail.rights.collision {
             Collision::Rename => {
-                let free = first_free(&self.name, |name| self.rename_to_free(name))?;
+                let free = take_free(&self.home, &self.name, |name| self.rename_to_free(name))?;
                 (free != self.name).then_some(free)
             }
             Collision::Refuse | Collision::Replace => {

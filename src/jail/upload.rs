@@ -16,7 +16,7 @@ use nix::unistd::{
 
 use super::Jail;
 use super::dir::Dir;
-use super::drop_box::names_like;
+use super::drop_box::take_free;
 use super::durability::{Settling, open_readable};
 use super::inheritance::{Inheritance, allowed_by};
 use super::lookup::{is_mounted_over, kind, look_at};
@@ -325,7 +325,8 @@ impl Upload<'_> {
             match &self.taken {
                 Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
                 Taken::Renamed => {
-                    let free = first_free(&self.name, |name| self.rename_to_free(temporary, name))?;
+                    let rename = |name: &FileName| self.rename_to_free(temporary, name);
+                    let free = take_free(self.home.fd(), &self.name, rename)?;
                     self.renamed = (free != self.name).then_some(free);
                 }
                 Taken::Refused(why) => match self.rename_to_free(temporary, &self.name) {
@@ -427,20 +428,6 @@ fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
         SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
         _ => Err(Cause::NotRegular),
     }
-}
-
-/// Tries a name, and those that stand for it, until one is free; returns it.
-pub(super) fn first_free(
-    name: &FileName,
-    mut rename: impl FnMut(&FileName) -> Result<(), Errno>,
-) -> Result<FileName, Errno> {
-    for name in names_like(name) {
-        match rename(&name) {
-            Err(Errno::EEXIST) => {}
-            renamed => return renamed.map(|()| name),
-        }
-    }
-    Err(Errno::EEXIST)
 }
 
 fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
