@@ -1,5 +1,6 @@
 //! The configuration file: who may have written it, what it means when several speak, and what becomes of one that is wrong.
 
+mod keys;
 mod trust;
 
 use std::fs;
