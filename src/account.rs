@@ -100,16 +100,22 @@ pub fn acting_as<T>(account: &Account, act: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Returns the accounts of /etc/passwd that are in a group, by their own entry or by the group's.
-#[expect(clippy::disallowed_methods, reason = "a path of the system's, not the client's")]
 pub fn members(group: &str) -> Vec<String> {
     let Some(group) = Group::from_name(group).ok().flatten() else { return Vec::new() };
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let own = passwd.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let (name, gid) = (fields.next()?, fields.nth(2)?);
-        (gid.parse() == Ok(group.gid.as_raw())).then(|| name.to_owned())
-    });
+    let all = all().into_iter();
+    let own = all.filter_map(|(name, gid)| (gid == group.gid.as_raw()).then_some(name));
     own.chain(group.mem.iter().cloned()).collect()
+}
+
+/// Returns the accounts of /etc/passwd, each with the number of its group.
+#[expect(clippy::disallowed_methods, reason = "a path of the system's, not the client's")]
+pub fn all() -> Vec<(String, u32)> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let account = |line: &str| {
+        let mut fields = line.split(':');
+        Some((fields.next()?.to_owned(), fields.nth(2)?.parse().ok()?))
+    };
+    passwd.lines().filter_map(account).collect()
 }
 
 /// Finds out which groups the process is in.

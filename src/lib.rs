@@ -44,7 +44,7 @@ use audit::{Event, Session};
 use channel::Channel;
 use jail::Jail;
 use options::{Authorize, Entry, Options, Order};
-use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms, Unit};
+use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms};
 use refusal::Tally;
 use request::{Request, Usage};
 use sandbox::Direction;
@@ -180,11 +180,7 @@ fn converse(
     if jail.holds_home() {
         audit::record(&Event::HomeInside)?;
     }
-    let direction = match request {
-        Request::Fetch(_) => Direction::Sending,
-        Request::Store(_) if jail.unit() == Unit::Tree => Direction::StoringTrees,
-        Request::Store(_) => Direction::Storing,
-    };
+    let direction = Direction::of(request, jail.unit());
     let bounds = jail.bounds().map_err(Abort::Unavailable)?;
     let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
     audit::learn(|session| session.layers = layers.active().collect());

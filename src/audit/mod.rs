@@ -28,6 +28,18 @@ use crate::wire::{self, escape};
 use format::{Message, NAME};
 use outlet::Outlet;
 
+/// Finds out whether a log could be opened, without a word in it.
+///
+/// # Errors
+/// It could not; whether a session goes on without it is the journal's to say.
+pub fn foresee(log: &Journal) -> Result<(), Errno> {
+    match &log.destination {
+        None if log.audit == Audit::Try => Ok(()),
+        None => Err(Errno::ENOENT),
+        Some(destination) => Outlet::foresee(destination),
+    }
+}
+
 /// Opens the log, for what happens in `session`. Without a destination nothing is written anywhere.
 ///
 /// # Errors

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::write;
+use nix::unistd::{AccessFlags, faccessat, write};
 
 use super::format::Message;
 use crate::policy::{Audit, Destination, Format};
@@ -71,6 +71,21 @@ impl Outlet {
         };
         let patience = if audit == Audit::Require { PATIENCE } else { Duration::ZERO };
         Ok(Self { fd, kind, patience, torn })
+    }
+
+    /// Finds out whether a place could be opened, and makes nothing there.
+    pub(super) fn foresee(destination: &Destination) -> Result<(), Errno> {
+        let Destination::File(path) = destination else {
+            return Self::open(destination, Audit::Try).map(drop);
+        };
+        match open(path, OFlag::O_WRONLY | OFlag::O_APPEND | ASIDE, Mode::empty()) {
+            Err(Errno::ENOENT) => {
+                let parent = path.parent().unwrap_or(Path::new("/"));
+                let needed = AccessFlags::W_OK | AccessFlags::X_OK;
+                faccessat(AT_FDCWD, parent, needed, AtFlags::AT_EACCESS)
+            }
+            opened => opened.map(drop),
+        }
     }
 
     /// Puts around a line what belongs around it here.

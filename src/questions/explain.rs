@@ -1,6 +1,7 @@
 //! `explain`: what would become of a request, found out by the rooms that a session goes through, as the account.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -8,12 +9,17 @@ use jiff::Timestamp;
 
 use crate::abort::Abort;
 use crate::account;
+use crate::audit;
 use crate::etc;
 use crate::jail::{Entry, Fate, Insists, Jail, Place};
 use crate::options::{Explain, Options};
-use crate::policy::{self, Account, Collision, Config, Denied, Grant, Leave, Limits, Operation, Sync, Unit};
+use crate::policy::{
+    self, Account, Audit, Collision, Config, Denied, Destination, Grant, Journal, Leave, Limits, Operation,
+    Sandbox, Sync, Unit,
+};
 use crate::refusal::{Cause, Size};
 use crate::request::{Depth, Fetch, Keep, Request, Store, TargetKind};
+use crate::sandbox::{self, Direction};
 use crate::sink;
 
 /// What would become of a request.
@@ -110,6 +116,14 @@ impl Explanation {
         if let Err(why) = account::become_it(account) {
             self.say("note", format_args!("the files are looked at by another account than that: {why}"));
         }
+        match (audit::foresee(&grant.journal), grant.journal.clone()) {
+            (Err(errno), Journal { audit: Audit::Require, .. }) => {
+                return self.deny(Abort::Unrecorded(errno));
+            }
+            (Err(errno), _) => self.say("log", Abort::Unrecorded(errno)),
+            (Ok(()), Journal { destination: Some(destination), .. }) => self.say("log", log(&destination)),
+            (Ok(()), _) => {}
+        }
         self.say("root", place(&grant));
         let told = grant.clone();
         let jail = match Jail::open(grant) {
@@ -125,6 +139,12 @@ impl Explanation {
             }
         }
         self.say("limits", limits(&told.limits));
+        // Last of all: nothing can be looked at any more then.
+        if told.sandbox == Sandbox::Require
+            && let Err(why) = protect(&jail, request)
+        {
+            self.deny(why);
+        }
     }
 
     fn fetch(&mut self, fetch: &Fetch, jail: &Jail) {
@@ -244,6 +264,23 @@ fn place(grant: &Grant) -> String {
         (Some(root), None) => root.display().to_string(),
         (None, _) => "none: all that the account itself may do".to_owned(),
     }
+}
+
+fn log(destination: &Destination) -> String {
+    match destination {
+        Destination::File(path) => path.display().to_string(),
+        Destination::Journal => "the journal".to_owned(),
+        Destination::Stderr => "standard error, which the client sees".to_owned(),
+        Destination::Syslog => "the system's log".to_owned(),
+    }
+}
+
+/// Enters the sandbox, as a session that requires it.
+fn protect(jail: &Jail, request: &Request) -> Result<(), Abort> {
+    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
+    let direction = Direction::of(request, jail.unit());
+    let entered = sandbox::enter(Sandbox::Require, bounds.as_fd(), direction, None);
+    entered.map(drop).map_err(Abort::Unprotected)
 }
 
 fn modes(grant: &Grant, keep: Keep) -> String {

@@ -22,7 +22,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::close;
 
-use crate::policy::Sandbox;
+use crate::policy::{Sandbox, Unit};
+use crate::request::Request;
 
 /// Which way contents go: a source needs no right to write, a sink none to read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +34,17 @@ pub enum Direction {
     Storing,
     /// `scp -t`, replacing whole trees: directories are removed, too.
     StoringTrees,
+}
+
+impl Direction {
+    /// Returns which way the contents of a request go, things getting their names by `unit`.
+    pub fn of(request: &Request, unit: Unit) -> Self {
+        match request {
+            Request::Fetch(_) => Self::Sending,
+            Request::Store(_) if unit == Unit::Tree => Self::StoringTrees,
+            Request::Store(_) => Self::Storing,
+        }
+    }
 }
 
 /// A layer that is not there, and why.

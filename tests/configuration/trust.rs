@@ -19,8 +19,11 @@ const LARGEST: u64 = 1024 * 1024;
 
 const GOOD: &str = "[default]\nmax-file-size = '1M'\n";
 
-/// What can be wrong with the file itself: how it is made, and what the log says of it.
-const WRONG: [(&str, fn(&Path), &str); 13] = [
+/// What it is, how it is made, and what the log says of it.
+type Case = (&'static str, fn(&Path), &'static str);
+
+/// What can be wrong with the file itself.
+const WRONG: [Case; 13] = [
     ("writable by everybody", |path| made(path, 0o646), "others can write it: chmod go-w"),
     ("writable by its group", |path| made(path, 0o664), "others can write it: chmod go-w"),
     ("somebody else's", |path| given(path, 1, 0), "it does not belong to root: chown root"),

@@ -1,13 +1,14 @@
 //! What explain says beside what a session does.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use super::{ask, file, serves};
 use crate::tally;
 use crate::yard::Yard;
 
 /// Sections under which requests fare differently; `ROOT` is the yard's.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 18] = [
     "",
     "write-only = true",
     "read-only = true",
@@ -20,6 +21,10 @@ const KINDS: [&str; 14] = [
     "path = [{ pattern = 'd/**', allow = ['all'] }, { pattern = '**', deny = ['all'] }]",
     "path = [{ pattern = 'd/a', allow = ['download'] }, { pattern = 'd', deny = ['download'] }]",
     "commit = 'tree'\nmax-depth = 1",
+    "log = 'LOGS/open'\naudit = 'require'",
+    "log = 'LOGS/shut/log'\naudit = 'require'",
+    "audit = 'require'",
+    "sandbox = 'require'",
     "hours = []",
     "expires = '2020-01-31'",
 ];
@@ -66,6 +71,11 @@ fn explain_agrees_with_sessions_under_rules_of_every_kind() {
         let root = yard.path("");
         let conditions = kind.starts_with("hours") || kind.starts_with("expires");
         let head = if conditions { "[[match]]" } else { "[default]" };
+        let logs = yard.home().join("logs");
+        fs::create_dir_all(logs.join("shut")).unwrap();
+        fs::write(logs.join("open"), "").unwrap();
+        fs::set_permissions(logs.join("open"), Permissions::from_mode(0o666)).unwrap();
+        let kind = &kind.replace("LOGS", logs.to_str().unwrap());
         let config = file(&yard, &format!("{head}\nroot = '{}'\n{kind}\n", root.display()));
         for request in REQUESTS {
             for name in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()) {

@@ -355,6 +355,21 @@ fn each_planted_mistake_is_found_with_how_to_mend_it() {
             "scptest cannot open the log",
         ),
         (
+            "a log that is required, and is not there",
+            |site| site.write(&site.rules("audit = 'require'")),
+            1,
+            "scptest is not served: audit = \"require\", and there is no log",
+        ),
+        (
+            "a log that is required, and cannot be opened",
+            |site| {
+                let log = site.at("log").display().to_string();
+                site.write(&site.rules(&format!("log = '{log}'\naudit = 'require'")));
+            },
+            1,
+            "and is not served: Permission denied",
+        ),
+        (
             "a directory as the log",
             |site| site.write(&site.rules("log = '/var'")),
             1,
@@ -441,7 +456,7 @@ fn each_planted_mistake_is_found_with_how_to_mend_it() {
         ),
         (
             "nobody who is named",
-            |site| site.write("[[match]]\nuser = 'scp*'\nread-only = true\n[default]\nroot = '/var/empty'"),
+            |site| site.write("[[match]]\nuser = '*'\nread-only = true\n[default]\nroot = '/var/empty'"),
             0,
             "no account is named",
         ),
@@ -505,6 +520,9 @@ fn whoever_is_in_a_group_or_asked_about_is_looked_at() {
     assert_eq!(status, 1);
     assert!(out.contains(&format!("scp-server.toml:3:1: the root {home}/scptest is not there")), "{out}");
     assert!(out.contains("sshd_config, for scptest: PermitTTY yes"), "{out}");
+    site.write(&format!("[[match]]\nuser = 'scptes?'\nroot = '{home}/%u'\n[default]\nroot = '/var/empty'\n"));
+    let (_, out) = site.check();
+    assert!(out.contains(&format!("scp-server.toml:3:1: the root {home}/scptest is not there")), "{out}");
     site.write("[default]\nroot = '/var/empty'\nread-only = true\n");
     assert!(!site.check().1.contains("scptest"));
     let (status, out) = site.check_with(&["--user", "scptest"]);

@@ -46,6 +46,10 @@ pub(super) fn named(config: &Config, asked: &[String], findings: &mut Findings) 
                 Err(why) => findings.error(at(origin, "user"), why, "look for a slip of the pen, or add it"),
             }
         }
+        for pattern in patterns(when.user.as_ref()) {
+            let all = account::all().into_iter().map(|(name, _)| name);
+            names.extend(all.filter(|name| pattern.matches(name.as_bytes())));
+        }
         for group in literals(when.group.as_ref()) {
             if account::group_id(group.as_ref()).is_err() {
                 let mend = "look for a slip of the pen, or groupadd";
@@ -71,7 +75,13 @@ fn person(name: String) -> Option<Person> {
     Some(Person { name, account, settings: None, line: Section::default() })
 }
 
-/// The names that are written out; of patterns nobody knows whom they are about.
+/// The patterns of names, but for those that are so wide that they are about root, too: they mean everybody, not somebody.
+fn patterns(names: Option<&Several<Glob>>) -> impl Iterator<Item = &Glob> {
+    let all = names.into_iter().flat_map(|Several(globs)| globs);
+    all.filter(|glob| glob.literal().is_none() && !glob.matches(b"root"))
+}
+
+/// The names that are written out.
 fn literals(names: Option<&Several<Glob>>) -> impl Iterator<Item = &str> {
     names.into_iter().flat_map(|Several(globs)| globs).filter_map(Glob::literal)
 }

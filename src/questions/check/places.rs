@@ -10,7 +10,8 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::Findings;
 use super::people::{Case, Person};
 use crate::account;
-use crate::policy::{Account, Section};
+use crate::audit;
+use crate::policy::{Account, Audit, Destination, Journal, Section};
 
 /// Looks at the directories that the file is in: who can write one of them can put another file in its place.
 pub(super) fn file(path: &Path, findings: &mut Findings) {
@@ -132,21 +133,32 @@ pub(super) fn log(place: &str, log: &Path, root: Option<&Path>, findings: &mut F
     }
 }
 
-/// Asks whether the account can open the log, which a session does with the account's rights.
-pub(super) fn log_of(place: &str, log: &Path, person: &Person, findings: &mut Findings) {
-    let (shown, name) = (log.display(), &person.name);
-    let is_there = stat(log).is_some();
-    let opened = match log.parent() {
-        Some(directory) if !is_there => may(&person.account, directory, WRITE),
-        _ => may(&person.account, log, AccessFlags::W_OK),
-    };
-    if opened == Some(false) {
-        let what = format!("{name} cannot open the log {shown}, and nothing that it does is written down");
-        findings.error(
-            place,
-            what,
-            format_args!("touch {shown}, and let {name} append to it; or log = \"syslog\""),
-        );
+/// Asks whether the log can be opened, which a session does with the account's rights.
+pub(super) fn log_of(place: &str, journal: &Journal, person: &Person, findings: &mut Findings) {
+    let Some(Err(errno)) = account::acting_as(&person.account, || audit::foresee(journal)) else { return };
+    let (name, why) = (&person.name, errno.desc());
+    match (&journal.destination, journal.audit) {
+        (None, _) => {
+            let what = format!("{name} is not served: audit = \"require\", and there is no log");
+            findings.error(place, what, "name a log");
+        }
+        (Some(Destination::File(log)), audit) => {
+            let so = match audit {
+                Audit::Require => "and is not served",
+                Audit::Try => "and nothing that it does is written down",
+            };
+            let what = format!("{name} cannot open the log {}, {so}: {why}", log.display());
+            let mend = format!("make {}, and let {name} append to it; or log = \"syslog\"", log.display());
+            findings.error(place, what, mend);
+        }
+        (Some(_), Audit::Require) => {
+            let what = format!("{name} is not served: its log cannot be opened: {why}");
+            findings.error(place, what, "start the daemon that it goes to");
+        }
+        (Some(_), Audit::Try) => {
+            let what = format!("nothing that {name} does is written down: the log cannot be opened: {why}");
+            findings.warning(place, what, "start the daemon that it goes to");
+        }
     }
 }
 

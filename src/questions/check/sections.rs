@@ -212,8 +212,6 @@ fn case(case: &Case<'_>, file: &Path, findings: &mut Findings) {
             findings.warning(place, what, "give it a root");
         }
     }
-    if let Some(Destination::File(log)) = &section.log {
-        let place = origin.as_ref().map_or_else(|| format!("the log of {name}"), |origin| at(origin, "log"));
-        places::log_of(&place, log, person, findings);
-    }
+    let place = origin.as_ref().map_or_else(|| format!("the log of {name}"), |origin| at(origin, "log"));
+    places::log_of(&place, &section.grant().journal, person, findings);
 }
