@@ -251,3 +251,63 @@ fn an_old_tree_that_cannot_be_put_back_is_kept_and_the_log_says_where() {
     let aside = aside.to_str().unwrap();
     assert!(aside.starts_with(".scp-old-") && log.contains(&format!("is called {aside} now")), "{log}");
 }
+
+/// A site that a web server's group may read, and whose new files are that group's.
+#[test]
+fn the_new_tree_belongs_to_the_group_of_the_old_one_and_has_its_lists() {
+    let Some(yard) = Yard::confined() else { return };
+    let group = nix::unistd::Gid::from_raw(1);
+    yard.dir("site").file("site/old", "old");
+    let site = yard.path("site");
+    let set = |words: &[&str]| {
+        Command::new(words[0]).args(&words[1..]).arg(&site).status().is_ok_and(|status| status.success())
+    };
+    let listed = nix::unistd::chown(&site, None, Some(group)).is_ok()
+        && set(&["setfacl", "-m", "u:2:rx,d:u::rwx,d:u:2:rwx,d:g::rx,d:m::rwx,d:o::-"])
+        && set(&["setfattr", "-n", "user.origin", "-v", "here"]);
+    if !listed {
+        return tally::skipped("no right to give files away, or no access control lists");
+    }
+    yard.chmod("site", 0o2750);
+    for flags in ["-r", "-r -p"] {
+        let mut peer = Server::of(&yard).option("--commit").option("tree").sink(flags, ".");
+        peer.hears_ok().says_record("D0750 0 site").hears_ok().stores("C0644 3 f", "new");
+        peer.says_record("D0755 0 sub").hears_ok().says_record("E").hears_ok();
+        peer.says_record("E").hears_ok().hangs_up().sees_exit(0);
+        assert!(!yard.path("site/old").exists());
+        let gid = |name: &str| std::os::unix::fs::MetadataExt::gid(&yard.stat(name));
+        for name in ["site", "site/f", "site/sub"] {
+            assert_eq!(gid(name), group.as_raw(), "{name} with {flags}");
+        }
+        assert_eq!((yard.mode("site"), yard.mode("site/sub") & 0o2000), (0o2750, 0o2000), "{flags}");
+        let said = |program: &str, words: &[&str], name: &str| {
+            let output = Command::new(program).args(words).arg(yard.path(name)).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let list = said("getfacl", &["-cnpE"], "site");
+        assert!(
+            list.contains("\nuser:2:r-x\n") && list.contains("\ndefault:user:2:rwx\n"),
+            "{flags}: {list}"
+        );
+        let list = said("getfacl", &["-cnpE"], "site/f");
+        assert!(list.contains("\nuser:2:rwx\n"), "{flags}: {list}");
+        assert_eq!(said("getfattr", &["--only-values", "-n", "user.origin"], "site"), "here", "{flags}");
+    }
+    assert_eq!(yard.mode("site/f"), 0o644, "with -p");
+}
+
+#[test]
+fn a_tree_that_cannot_have_the_group_of_the_old_one_gives_no_other_what_that_could_do() {
+    if Yard::confined().is_none() {
+        return;
+    }
+    let Some(yard) = Yard::of_a_user() else { return };
+    yard.dir("site");
+    if nix::unistd::chown(&yard.path("site"), None, Some(nix::unistd::Gid::from_raw(1))).is_err() {
+        return tally::skipped("no right to give files away");
+    }
+    yard.chmod("site", 0o2770);
+    upload(&yard, &session(1), 0);
+    assert_eq!(yard.mode("site"), 0o700);
+    yard.has("site/f9", format!("{:08}", 1));
+}

@@ -1,5 +1,8 @@
 //! The configuration file: who may have written it, what it means when several speak, and what becomes of one that is wrong.
 
+mod keys;
+mod malformed;
+mod narrowing;
 mod trust;
 
 use std::fs;

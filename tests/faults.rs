@@ -208,6 +208,8 @@ impl Session {
             sets(path, "user.test", b"1");
             if self.is_tree() {
                 sets("d", "system.posix_acl_default", &list([7, 7, 0]));
+                let _ = chown(&yard.path("d"), None, Some(Gid::from_raw(1)));
+                yard.chmod("d", 0o2755);
             } else {
                 sets(path, "system.posix_acl_access", &list([6, 0, 0]));
             }

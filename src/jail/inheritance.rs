@@ -29,6 +29,8 @@ const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.SMACK64"];
 pub(super) struct Inheritance {
     /// The list as the kernel writes it; without one, the mode says it all.
     list: Option<Vec<u8>>,
+    /// Of a directory: what is made in it begins with this.
+    list_for_new: Option<Vec<u8>>,
     others: Vec<(CString, Vec<u8>)>,
 }
 
@@ -39,31 +41,40 @@ impl Inheritance {
         // not allow it to read, a program that is running is no obstacle, and nobody is told that it was written to.
         let flags =
             OFlag::O_ACCMODE | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(dir, name.as_os_str(), flags, stat::Mode::empty()).ok()?;
+        openat(dir, name.as_os_str(), flags, stat::Mode::empty()).ok().map(Self::read)
+    }
+
+    /// Reads what the directory `name` has; `None` where it cannot be opened for that.
+    pub(super) fn of_directory(dir: &OwnedFd, name: &FileName) -> Option<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(dir, name.as_os_str(), flags, stat::Mode::empty()).ok().map(Self::read)
+    }
+
+    fn read(file: OwnedFd) -> Self {
         let mut found = Self::default();
         // Most files have none, and that is one call.
-        let Some(names) = read(MOST, |names| flistxattr(&file, names)) else { return Some(found) };
+        let Some(names) = read(MOST, |names| flistxattr(&file, names)) else { return found };
         let mut left = MOST.saturating_sub(names.len());
         for name in
             names.split_inclusive(|&byte| byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
         {
-            let is_list = name == LIST;
             let bytes = name.to_bytes();
+            let is_list = name == LIST || name == LIST_FOR_NEW;
             if !is_list && !LABELS.contains(&bytes) && !bytes.starts_with(b"user.") {
                 continue;
             }
-            let Some(value) = read(if is_list { MOST } else { left }, |value| fgetxattr(&file, name, value))
-            else {
-                continue;
-            };
-            if is_list {
-                found.list = Some(value);
-            } else {
-                left = left.saturating_sub(value.len());
-                found.others.push((name.to_owned(), value));
+            let most = if is_list { MOST } else { left };
+            match read(most, |value| fgetxattr(&file, name, value)) {
+                Some(value) if name == LIST => found.list = Some(value),
+                Some(value) if is_list => found.list_for_new = Some(value),
+                Some(value) => {
+                    left = left.saturating_sub(value.len());
+                    found.others.push((name.to_owned(), value));
+                }
+                None => {}
             }
         }
-        Some(found)
+        found
     }
 
     /// Gives a new file the list, before its mode is set, which says the last word on the list's mask; `None` takes away
@@ -72,14 +83,18 @@ impl Inheritance {
     /// # Errors
     /// Somebody may do what nobody could with the old file, if its mode is set as it is.
     pub(super) fn give_list(&self, file: &File) -> Result<(), Cause> {
-        let given = match &self.list {
-            Some(list) => fsetxattr(file, LIST, list, XattrFlags::empty()),
-            None => fremovexattr(file, LIST).or_else(|errno| match errno {
-                rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP => Ok(()),
-                other => Err(other),
-            }),
-        };
-        given.map_err(|errno| Cause::list(nix_errno(errno)))
+        set_list(file, LIST, self.list.as_deref()).map_err(Cause::list)
+    }
+
+    /// Gives all of it to a new directory, before anything is made in it and before its mode is set.
+    ///
+    /// # Errors
+    /// It has not got the lists.
+    pub(super) fn give_to_directory(&self, directory: &File) -> Result<(), Errno> {
+        // What is missing of the rest is nobody's to use.
+        let _ = self.give_others(directory);
+        set_list(directory, LIST_FOR_NEW, self.list_for_new.as_deref())?;
+        set_list(directory, LIST, self.list.as_deref())
     }
 
     /// Gives a new file the rest.
@@ -117,6 +132,18 @@ impl Jail {
 pub(super) fn allowed_by(dir: impl AsFd) -> Option<Mode> {
     let list = read(MOST, |value| fgetxattr(&dir, LIST_FOR_NEW, value))?;
     mode_of(&list)
+}
+
+/// Sets a list, or takes away one that came from the directory above.
+fn set_list(file: &File, name: &CStr, list: Option<&[u8]>) -> Result<(), Errno> {
+    let set = match list {
+        Some(list) => fsetxattr(file, name, list, XattrFlags::empty()),
+        None => fremovexattr(file, name).or_else(|errno| match errno {
+            rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP => Ok(()),
+            other => Err(other),
+        }),
+    };
+    set.map_err(nix_errno)
 }
 
 /// Reads what a call puts into a buffer, if it is there and not more than `most` bytes.

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{self, SFlag, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
+use nix::unistd::{Gid, UnlinkatFlags, fchown, unlinkat};
 
 use super::dir::Dir;
 use super::drop_box::take_free;
+use super::inheritance::Inheritance;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS};
 use super::{Jail, removal};
@@ -46,7 +47,7 @@ impl<'j> Dir<'j> {
         let allowed = self.allow_storing(name).and_then(|()| self.judge(name, Operation::Mkdir));
         allowed.map_err(|why| Refusal::new(&trail, why))?;
         self.clear_away_once();
-        let old_mode = match look_at(&self.fd, name).map_err(refuse)? {
+        let old = match look_at(&self.fd, name).map_err(refuse)? {
             None => None,
             Some(_) if self.jail.rights.collision == Collision::Rename => None,
             Some(_) if self.jail.rights.collision != Collision::Replace => return Err(refuse(Errno::EEXIST)),
@@ -54,15 +55,13 @@ impl<'j> Dir<'j> {
             Some(_) if self.jail.has_rules() => {
                 return Err(Refusal::new(&trail, Cause::Forbidden("replacing a whole directory is")));
             }
-            Some(stat) if kind(&stat) == SFlag::S_IFDIR => {
-                Some(Mode::new(stat.st_mode).only(Mode::PERMISSIONS))
-            }
+            Some(stat) if kind(&stat) == SFlag::S_IFDIR => Some(Old::of(&self.fd, name, &stat)),
             // A link to a directory would be exchanged for the tree, and what it leads to not be replaced at all.
             Some(_) => return Err(refuse(Errno::ENOTDIR)),
         };
         let temporary = temporary::make_up().ok_or_else(|| refuse(Errno::EEXIST))?;
         mkdirat(&self.fd, temporary.as_os_str(), stat::Mode::S_IRWXU).map_err(refuse)?;
-        self.take_in(name, &temporary, old_mode, trail.clone()).map_err(|why| {
+        self.take_in(name, &temporary, old.as_ref(), trail.clone()).map_err(|why| {
             let _ = unlinkat(&self.fd, temporary.as_os_str(), UnlinkatFlags::RemoveDir);
             Refusal::new(&trail, why)
         })
@@ -73,7 +72,7 @@ impl<'j> Dir<'j> {
         &self,
         name: &FileName,
         temporary: &FileName,
-        old_mode: Option<Mode>,
+        old: Option<&Old>,
         trail: Trail,
     ) -> Result<(Dir<'j>, Staging<'j>), Cause> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -82,12 +81,49 @@ impl<'j> Dir<'j> {
         if let Err(TryLockError::Error(_)) = lock.try_lock() {
             self.jail.note_lack(|lacks| &lacks.locks, NO_LOCKS);
         }
+        let old_mode = old.map(|old| old.hand_on(&lock)).transpose()?;
         let dir = self.staged(fd, name, temporary, trail.clone())?;
         let (name, temporary) = (name.clone(), temporary.clone());
         let (jail, device) = (self.jail, self.identity().device);
         Ok((dir, Staging { jail, home, device, name, temporary, old_mode, trail, lock }))
     }
 }
+
+/// The directory that is replaced, as far as the new one is to be like it.
+struct Old {
+    mode: Mode,
+    group: Gid,
+    /// Whether what is made in it gets its group.
+    hands_group_on: bool,
+    inheritance: Inheritance,
+}
+
+impl Old {
+    fn of(dir: &OwnedFd, name: &FileName, stat: &FileStat) -> Self {
+        Self {
+            mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
+            group: Gid::from_raw(stat.st_gid),
+            hands_group_on: stat.st_mode & SET_GROUP_ID != 0,
+            inheritance: Inheritance::of_directory(dir, name).unwrap_or_default(),
+        }
+    }
+
+    /// Makes the new directory like the old one before anything is made in it, and returns the mode that it is to get in
+    /// the end.
+    fn hand_on(&self, new: &File) -> Result<Mode, Errno> {
+        let grouped =
+            fstat(new)?.st_gid == self.group.as_raw() || fchown(new, None, Some(self.group)).is_ok();
+        self.inheritance.give_to_directory(new)?;
+        let inherited = if grouped && self.hands_group_on { SET_GROUP_ID } else { 0 };
+        if inherited != 0 || self.inheritance.has_list() {
+            // For our eyes only until all is in it, whatever the list says.
+            fchmod(new, stat::Mode::from_bits_truncate(0o700 | inherited))?;
+        }
+        Ok(if grouped { self.mode } else { self.mode.for_another_group() })
+    }
+}
+
+const SET_GROUP_ID: u32 = 0o2000;
 
 impl Staging<'_> {
     /// Returns the mode of the directory that is replaced, if there is one.
