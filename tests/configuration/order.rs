@@ -152,6 +152,22 @@ names = '*'
 }
 
 #[test]
+fn what_the_default_takes_away_an_earlier_section_has_to_give() {
+    let default = "[default]\nread-only = true\n";
+    for (section, served) in [("", false), ("[[match]]\n", false), ("[[match]]\nread-only = false\n", true)] {
+        let Some((yard, config)) = furnished(&[("main.toml", &format!("{section}{default}"))]) else {
+            return;
+        };
+        let mut peer = sink(&yard, &config);
+        if served {
+            serves(&yard, &mut peer);
+        } else {
+            peer.hears_that("uploads are not allowed here").sees_exit(1);
+        }
+    }
+}
+
+#[test]
 fn an_access_that_is_over_is_none_though_everybody_has_one() {
     let more = "[[match]]\nuser = '*'\n[default]\nmax-depth = 3\n";
     for (section, words) in [
