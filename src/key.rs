@@ -161,8 +161,8 @@ pub fn listed(text: &str) -> Result<Vec<String>, Unlisted> {
 }
 
 /// Tells whether a key is further on in a line.
-fn has_options(line: &str) -> bool {
-    let blanks = line.match_indices(' ').filter_map(|(at, _)| line.get(at..));
+pub fn has_options(line: &str) -> bool {
+    let blanks = line.match_indices([' ', '\t']).filter_map(|(at, _)| line.get(at..));
     blanks.map(str::trim_start).any(|rest| PublicKey::from_openssh(rest).is_ok())
 }
 

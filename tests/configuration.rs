@@ -1,5 +1,10 @@
 //! The configuration file: who may have written it, what it means when several speak, and what becomes of one that is wrong.
 
+mod effects;
+mod keys;
+mod malformed;
+mod narrowing;
+mod order;
 mod trust;
 
 use std::fs;

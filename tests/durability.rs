@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+
 use crate::peer::Peer;
 use crate::server::{Packets, Server};
 use crate::tally;
@@ -184,4 +186,67 @@ fn the_root_itself_may_be_a_drop_box() {
         peer.hears_ok().stores("C0644 3 f", "new").hangs_up().sees_exit(0);
         yard.chmod("", 0o700).has("f", "new");
     }
+}
+
+/// Uploads three small files under strace, and returns all calls, the client's screen, and the calls that belong to the second.
+fn three_files(yard: &Yard, faults: &[&str]) -> (Vec<String>, String, Vec<String>) {
+    let file = yard.home().join("calls");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o"]).arg(&file).args(faults.iter().flat_map(|fault| ["-e", fault]));
+    command.arg(env!("CARGO_BIN_EXE_scp-server")).arg("--root").arg(yard.path(""));
+    command.args(["--pipeline", "on", "-r", "-t", "."]);
+    let mut peer = Peer::start(command, Packets::default());
+    let script = "D0755 0 d\nC0644 1 first\n1\0C0644 1 second\n2\0C0644 1 third\n3\0E\n";
+    peer.says(script).hangs_up().hears_the_rest();
+    let screen = peer.sees_stderr();
+    peer.sees_any_end();
+    let calls: Vec<String> = fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect();
+    let about = |name: &str| calls.iter().position(|call| call.contains(name)).unwrap();
+    // A build for debugging looks whether a descriptor is there before it closes it.
+    let second =
+        calls[about("\"second\"")..about("\"third\"")].iter().filter(|call| !call.contains("F_GETFD"));
+    let second = second.map(|call| call.split_once(' ').unwrap().1.trim_start().to_owned()).collect();
+    (calls, screen, second)
+}
+
+fn names(calls: &[String]) -> Vec<&str> {
+    calls.iter().map(|call| call.split_once('(').unwrap().0).collect()
+}
+
+/// What docs/performance.md lists, the calls on the wire aside.
+const SMALL_FILE: [&str; 8] =
+    ["newfstatat", "openat", "flock", "newfstatat", "write", "fchmod", "renameat", "close"];
+
+#[test]
+fn a_small_file_costs_the_calls_that_the_documents_list_and_no_more() {
+    let Some(yard) = Yard::confined() else { return };
+    if !crate::cell::there_is_strace() {
+        return;
+    }
+    let kind = statfs(&yard.path("")).unwrap().filesystem_type();
+    if ![EXT4_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC].contains(&kind) {
+        return tally::skipped("another file system has more to ask");
+    }
+    assert_eq!(names(&three_files(&yard, &[]).2), SMALL_FILE);
+}
+
+#[test]
+fn a_file_system_that_may_tell_late_that_there_is_no_room_is_asked_before_the_file_has_its_name() {
+    let Some(yard) = Yard::confined() else { return };
+    if !crate::cell::there_is_strace() {
+        return;
+    }
+    let unknown = "inject=fstatfs:error=ENOSYS";
+    let (calls, screen, second) = three_files(&yard, &[unknown]);
+    assert_eq!(screen, "");
+    let [before, after] = [&SMALL_FILE[..5], &SMALL_FILE[5..]];
+    assert_eq!(names(&second), [before, &["fcntl", "close"], after].concat());
+
+    let to_the_answer = calls.iter().position(|call| call.contains("\"third\"")).unwrap();
+    let closes = calls[..to_the_answer].iter().filter(|call| call.contains(" close(")).count();
+    fs::remove_dir_all(yard.path("d")).unwrap();
+    // The last but one is the question; the last one closes the file.
+    let full = format!("inject=close:error=EDQUOT:when={}", closes - 1);
+    assert_eq!(three_files(&yard, &[unknown, &full]).1, "scp: ./d/second: Quota exceeded\n");
+    yard.holds(["d/", "d/first", "d/third"]);
 }

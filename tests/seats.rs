@@ -166,3 +166,21 @@ fn without_a_place_to_count_nobody_is_served() {
         peer.sees_exit(1);
     }
 }
+
+#[test]
+fn a_seat_is_one_descriptor_more() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("a", "1");
+    let opened = |text: &str| {
+        let mut peer = server(&yard, text)?.source("", ["a"]);
+        peer.says_ok().hears_record("C0644 1 a");
+        let mut files = peer.open_files();
+        peer.says_ok().hears_exactly("1\0").says_ok().sees_exit(0);
+        files.retain(|file| file.is_absolute());
+        Some(files)
+    };
+    let (Some(without), Some(with)) = (opened(""), opened("max-sessions = 1")) else { return };
+    let more: Vec<_> = with.iter().filter(|file| !without.contains(file)).collect();
+    assert_eq!(more, [yard.home()]);
+    assert_eq!(with.len(), without.len() + 1);
+}

@@ -323,7 +323,10 @@ fn compare(
 ) -> io::Result<()> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contenders.len()];
     for round in 0..=rounds {
-        for (contender, costs) in contenders.iter().zip(&mut costs) {
+        let mut turns: Vec<_> = contenders.iter().zip(&mut costs).collect();
+        // Whoever comes next pays for what a disk has still to do for the one before.
+        turns.rotate_left(round % contenders.len());
+        for (contender, costs) in turns {
             let cost = play(&mut (contender.command)(directory), script)
                 .map_err(|error| io::Error::other(format!("{name}, {}: {error}", contender.name)))?;
             clean()?;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{fsync, syncfs};
 
 use super::Jail;
@@ -85,9 +85,31 @@ impl Disks {
     }
 }
 
-/// The last file system that was written to, and whether it is one in a process.
+/// The last file system that was written to, and when it takes contents.
 #[derive(Debug, Default)]
-pub(super) struct Lately(Cell<Option<(u64, bool)>>);
+pub(super) struct Lately(Cell<Option<(u64, Taking)>>);
+
+/// When a file system takes what is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Taking {
+    /// In the call: what write(2) has taken has its room on the disk.
+    AtOnce,
+    /// Perhaps later. That there was no room is told once, when a descriptor of the file is closed.
+    Later,
+    /// The same of one in a process.
+    InProcess,
+}
+
+impl Taking {
+    fn of(file: &File) -> Self {
+        match fstatfs(file).map(|found| found.filesystem_type()) {
+            Ok(FUSE) => Self::InProcess,
+            // Those that do nothing when a descriptor is closed: their file_operations in Linux have no `flush`.
+            Ok(EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC | TMPFS_MAGIC) => Self::AtOnce,
+            _ => Self::Later,
+        }
+    }
+}
 
 impl Jail {
     /// Gets ready to make a new name in the directory `dir` durable, now or when the session ends, as `--sync` has it.
@@ -110,19 +132,24 @@ impl Jail {
 
     /// Has contents written when they come where the kernel would do it later and not tell that less was taken than it
     /// gave: FUSE with a cache for writing loses the end of a short write, and close(2) and fsync(2) say that all is
-    /// well. Seen with fuse-overlayfs, which containers without root are made of, on a full disk.
-    pub(super) fn write_at_once(&self, device: u64, file: &File) {
-        let in_a_process = match self.lately.0.get() {
-            Some((known, in_a_process)) if known == device => in_a_process,
-            _ => fstatfs(file).is_ok_and(|found| found.filesystem_type() == FUSE),
+    /// well. Seen with fuse-overlayfs, which containers without root are made of, on a full disk. Returns when they are
+    /// taken.
+    pub(super) fn write_at_once(&self, device: u64, file: &File) -> Taking {
+        let taking = match self.lately.0.get() {
+            Some((known, taking)) if known == device => taking,
+            _ => Taking::of(file),
         };
-        self.lately.0.set(Some((device, in_a_process)));
-        if in_a_process {
+        self.lately.0.set(Some((device, taking)));
+        if taking == Taking::InProcess {
             // Without alignment, which such file systems do not ask for; one that cannot do it writes as it can.
             let _ = fcntl(file, FcntlArg::F_SETFL(OFlag::O_DIRECT));
         }
+        taking
     }
 }
+
+/// XFS_SUPER_MAGIC of linux/magic.h, which nix has not with every C library.
+const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
 
 /// FUSE_SUPER_MAGIC of linux/magic.h; virtiofs has the same.
 const FUSE: FsType = FsType(0x6573_5546);

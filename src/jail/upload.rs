@@ -17,7 +17,7 @@ use nix::unistd::{
 use super::Jail;
 use super::dir::Dir;
 use super::drop_box::take_free;
-use super::durability::{Settling, open_readable};
+use super::durability::{Settling, Taking, open_readable};
 use super::inheritance::{Inheritance, allowed_by};
 use super::lookup::{is_mounted_over, kind, look_at};
 use super::temporary::{self, NO_LOCKS, Temporary};
@@ -47,6 +47,7 @@ pub struct Upload<'d> {
     /// What the directory's default list allows to a new file, if there is one.
     allowed: Option<Mode>,
     size: u64,
+    taking: Taking,
     trail: Trail,
     taken: Taken,
     /// What it is called, if its own name was taken.
@@ -161,9 +162,7 @@ impl<'j> Dir<'j> {
             mode: Mode::new(stat.st_mode).only(Mode::PERMISSIONS),
             group: Gid::from_raw(stat.st_gid),
         });
-        if let Ok(device) = home.device() {
-            self.jail.write_at_once(device, &file);
-        }
+        let taking = home.device().map_or(Taking::Later, |device| self.jail.write_at_once(device, &file));
         Ok(Upload {
             jail: self.jail,
             home,
@@ -174,6 +173,7 @@ impl<'j> Dir<'j> {
             inheritance,
             allowed,
             size,
+            taking,
             trail: trail.clone(),
             taken,
             renamed: None,
@@ -299,7 +299,9 @@ impl Upload<'_> {
         }
         // A file system on a network or in a process may only now find out that there is no room, and says so once: not in
         // the answer to something that the contents can do without. Not the file itself, which holds the lock.
-        close(self.file.try_clone()?)?;
+        if self.taking != Taking::AtOnce || matches!(self.manner, Manner::InPlace) {
+            close(self.file.try_clone()?)?;
+        }
         // As OpenSSH: contents without their attributes are better than none, and the client is told.
         let moded = self.set_mode(mode, keep);
         let timed = match times.filter(|_| self.jail.storage.times == Leave::Given) {

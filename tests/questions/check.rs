@@ -551,3 +551,55 @@ fn the_options_of_the_forced_command_are_thought_of() {
         "{out}"
     );
 }
+
+#[test]
+fn keys_with_commands_of_their_own_are_looked_at_one_by_one() {
+    let Some(site) = Site::new() else { return };
+    let (home, config) = (site.yard.home().display(), site.at("scp-server.toml").display().to_string());
+    site.write("[[match]]\nuser = 'scptest'\numask = '027'\n");
+    let key = fs::read_to_string(site.at("host_key.pub")).unwrap();
+    let command = format!("command=\"/usr/bin/scp-server --root {home}/drop --config {config}\"");
+    let keys = site.at("keys").display().to_string();
+    let sshd = |more: &str| {
+        format!(
+            "{more}\nForceCommand none\nPermitTTY yes\nDisableForwarding no\nPermitUserRC yes\nAuthorizedKeysFile {keys}\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        )
+    };
+    let right = format!("# one\nrestrict,{command} {key}");
+    let other = command.replace("/drop", "/none");
+    for (lines, more, status, words) in [
+        (right.clone(), "", 0, "errors: 0, warnings: 0".to_owned()),
+        (format!("{right}{key}"), "", 1, format!("error: {keys}:3:1: this key has no command")),
+        (format!("{right}restrict {key}"), "", 1, format!("error: {keys}:3:1: this key has no command")),
+        (
+            format!("{right}restrict,command=\"id\" {key}"),
+            "",
+            1,
+            format!("{keys}:3:1: this key has no command"),
+        ),
+        (format!("{command} {key}"), "", 1, format!("error: {keys}:1:1: restrict is missing")),
+        (
+            format!("restrict,pty,{command} {key}"),
+            "",
+            1,
+            format!("error: {keys}:1:1: pty: this key can be used"),
+        ),
+        (right.replace("--root", "--roof"), "", 1, "nobody is served".to_owned()),
+        (format!("{right}restrict,{other} {key}"), "", 1, format!("the root {home}/none is not there")),
+        (
+            right.clone(),
+            "PasswordAuthentication yes",
+            1,
+            "PasswordAuthentication lets somebody in".to_owned(),
+        ),
+        (right.clone(), "PermitTunnel yes", 1, "PermitTunnel no".to_owned()),
+        (right.clone(), "AcceptEnv BASH_ENV", 1, "AcceptEnv BASH_ENV".to_owned()),
+        (String::new(), "", 1, "no ForceCommand".to_owned()),
+    ] {
+        fs::write(&keys, &lines).unwrap();
+        site.write_sshd(&sshd(more));
+        let (ended, out) = site.check();
+        assert!(ended == status && out.contains(&words), "{lines}: {words}: {out}");
+    }
+}

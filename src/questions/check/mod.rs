@@ -2,6 +2,7 @@
 //!
 //! What a session refuses, it refuses in the same words here, because the same rooms read the file.
 
+mod keys;
 mod people;
 mod places;
 mod sections;

@@ -11,7 +11,7 @@ use crate::policy::{Account, Config, Entry, Glob, Section, Several, When};
 const MOST: usize = 50;
 
 /// Somebody whose sessions are thought through.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) name: String,
     pub(super) account: Account,
@@ -19,6 +19,17 @@ pub(super) struct Person {
     pub(super) settings: Option<super::sshd::Settings>,
     /// The options of the command that sshd starts for him.
     pub(super) line: Section,
+    /// Where that command stands.
+    pub(super) command: Command,
+}
+
+/// Where the command stands that sshd starts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Command {
+    /// In sshd_config, or it is the login shell; or it is not known.
+    Forced,
+    /// In each line of the account's authorized_keys, and nobody gets in otherwise.
+    OfKeys,
 }
 
 impl Person {
@@ -72,7 +83,7 @@ pub(super) fn named(config: &Config, asked: &[String], findings: &mut Findings) 
 fn person(name: String) -> Option<Person> {
     let mut account = account::called(&name).ok()?;
     account.groups = account::groups_of(&name);
-    Some(Person { name, account, settings: None, line: Section::default() })
+    Some(Person { name, account, settings: None, line: Section::default(), command: Command::Forced })
 }
 
 /// The patterns of names, but for those that are so wide that they are about root, too: they mean everybody, not somebody.

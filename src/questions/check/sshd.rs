@@ -6,12 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::people::{Case, Person};
+use super::people::Command::{Forced, OfKeys};
+use super::people::{Case, Command as Started, Person};
 use super::places::real;
-use super::{Findings, at};
+use super::{Findings, at, keys};
 use crate::account;
 use crate::options::{self, Options, Order};
-use crate::policy::{Account, Config, Entry};
+use crate::policy::{Account, Config, Entry, Section};
 use crate::words;
 
 /// Settings that have to have this value, and what they are good for otherwise.
@@ -28,15 +29,31 @@ const OFFERS: [(&str, &[&str], &str); 7] = [
 /// Of those, what DisableForwarding takes away.
 const FORWARDING: [&str; 3] = ["AllowTcpForwarding", "AllowStreamLocalForwarding", "X11Forwarding"];
 
+/// Of those, what `restrict` takes away.
+const RESTRICTED: [&str; 5] =
+    ["AllowTcpForwarding", "AllowStreamLocalForwarding", "X11Forwarding", "PermitTTY", "PermitUserRC"];
+
+/// Ways in beside a line of authorized_keys, and how they are closed.
+const OTHERWISE: [(&str, &str); 6] = [
+    ("PasswordAuthentication", "no"),
+    ("KbdInteractiveAuthentication", "no"),
+    ("HostbasedAuthentication", "no"),
+    ("GSSAPIAuthentication", "no"),
+    ("TrustedUserCAKeys", "none"),
+    ("AuthorizedKeysCommand", "none"),
+];
+
 /// Keywords in small letters, each with all that is said of it.
 pub(super) type Settings = BTreeMap<String, Vec<String>>;
 
 /// Has sshd say what holds for each of them, and reads the options of the command that it starts.
-pub(super) fn ask(people: &mut [Person], from: Option<&Path>, checked: &Path, findings: &mut Findings) {
-    for person in people {
+pub(super) fn ask(people: &mut Vec<Person>, from: Option<&Path>, checked: &Path, findings: &mut Findings) {
+    let mut of_keys = Vec::new();
+    for person in people.iter_mut() {
         match settings(&person.name, from) {
             Ok(settings) => {
                 forced(person, &settings, checked, findings);
+                of_keys.extend(by_keys(person, &settings, checked, findings));
                 person.settings = Some(settings);
             }
             Err(why) => {
@@ -45,6 +62,8 @@ pub(super) fn ask(people: &mut [Person], from: Option<&Path>, checked: &Path, fi
             }
         }
     }
+    people.retain(|person| person.command == Forced);
+    people.extend(of_keys);
 }
 
 /// Looks at what sshd allows beside the transfers.
@@ -53,8 +72,10 @@ pub(super) fn look(config: &Config, people: &[Person], cases: &[Case<'_>], findi
     for person in people {
         let Some(settings) = &person.settings else { continue };
         let place = place(person);
-        offers(&place, settings, findings);
-        entry_points(&place, &person.name, settings, findings);
+        offers(&place, settings, &person.command, findings);
+        if person.command == Forced {
+            entry_points(&place, &person.name, settings, findings);
+        }
         let mut about = config.matches.iter().filter(|entry| person.is_meant_by(entry));
         if let Some(Entry { origin, .. }) = about.find(asks_for_key)
             && value(settings, "ExposeAuthInfo") != Some("yes")
@@ -64,7 +85,7 @@ pub(super) fn look(config: &Config, people: &[Person], cases: &[Case<'_>], findi
         }
         let own = cases.iter().filter(|case| case.person.name == person.name);
         let roots: Vec<&PathBuf> = own.filter_map(|case| case.root.as_ref()?.as_ref().ok()).collect();
-        keys(&place, &person.account, settings, &roots, findings);
+        key_files(&place, &person.account, settings, &roots, findings);
     }
 }
 
@@ -74,35 +95,94 @@ fn place(person: &Person) -> String {
 
 /// Reads the options of the forced command: they take away of what the file gives.
 fn forced(person: &mut Person, settings: &Settings, checked: &Path, findings: &mut Findings) {
-    let Some(command) = value(settings, "ForceCommand").filter(|command| is_ours(command)) else { return };
-    let place = place(person);
+    if let Some(command) = value(settings, "ForceCommand").filter(|command| is_ours(command))
+        && let Some(line) = understood(&place(person), command, checked, findings)
+    {
+        person.line = line;
+    }
+}
+
+/// Reads the commands in the account's authorized_keys, where they are all that confines: a person for each of them.
+fn by_keys(person: &mut Person, settings: &Settings, checked: &Path, findings: &mut Findings) -> Vec<Person> {
+    let by_shell = || account::shell_of(&person.name).is_some_and(|shell| is_ours(&shell));
+    if value(settings, "ForceCommand").is_some_and(|command| command != "none") || by_shell() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut all_ours = true;
+    for pattern in value(settings, "AuthorizedKeysFile").unwrap_or_default().split(' ') {
+        let file = keys_file(pattern, &person.account);
+        for keys::Line { number, command, open } in keys::read(Path::new(&file), &person.account) {
+            let place = format!("{file}:{number}:1");
+            let mend = "scp-server authorized-key writes such lines";
+            let Some(command) = command.filter(|command| is_ours(command)) else {
+                findings.error(
+                    place,
+                    "this key has no command=\"scp-server ...\", and is not confined",
+                    mend,
+                );
+                all_ours = false;
+                continue;
+            };
+            for option in open {
+                let what = format!("{option}: this key can be used for more than transfers");
+                findings.error(&place, what, mend);
+            }
+            if let Some(line) = understood(&place, &command, checked, findings) {
+                found.push(line);
+            }
+        }
+    }
+    let otherwise =
+        OTHERWISE.iter().find(|(key, closed)| value(settings, key).is_some_and(|value| value != *closed));
+    match otherwise {
+        Some((key, _)) if !found.is_empty() => {
+            let what =
+                format!("no ForceCommand, and {key} lets somebody in without a line of authorized_keys");
+            findings.error(self::place(person), what, "ForceCommand /usr/bin/scp-server in a Match block");
+            all_ours = false;
+        }
+        _ => {}
+    }
+    if found.is_empty() || !all_ours {
+        return Vec::new();
+    }
+    person.command = OfKeys;
+    let of_key = |line| Person { line, settings: Some(settings.clone()), ..person.clone() };
+    found.into_iter().map(of_key).collect()
+}
+
+/// Reads the options of a command that runs this program.
+fn understood(place: &str, command: &str, checked: &Path, findings: &mut Findings) -> Option<Section> {
     // What only a shell could tell is left to it.
     let Ok(words) = words::split(command.as_bytes()) else {
-        let what = format!("ForceCommand {command}: what a shell makes of it is not known here");
-        return findings.warning(place, what, "write its options out, between single quotes");
+        let what = format!("{command}: what a shell makes of it is not known here");
+        findings.warning(place, what, "write its options out, between single quotes");
+        return None;
     };
     let arguments = words.iter().skip(1).map(|word| OsStr::from_bytes(&word.bytes()).to_owned());
     match options::parse(arguments.collect::<Vec<OsString>>().into_iter()) {
         Ok(Order::Serve(given)) => {
             let Options { line, config, .. } = *given;
-            person.line = line;
-            if let Some(other) =
-                config.filter(|other| real(other) != real(&std::path::absolute(checked).unwrap_or_default()))
-            {
-                let what =
-                    format!("the forced command reads {}, and not what is checked here", other.display());
-                findings.warning(place, what, format_args!("scp-server check {}", other.display()));
+            let checked = real(&std::path::absolute(checked).unwrap_or_default());
+            if let Some(other) = config.filter(|other| real(other) != checked) {
+                let other = other.display();
+                let what = format!("the forced command reads {other}, and not what is checked here");
+                findings.warning(place, what, format_args!("scp-server check {other}"));
             }
+            Some(line)
         }
         Ok(_) => {
-            let what = format!("ForceCommand {command} serves nothing");
-            findings.error(place, what, "ForceCommand /usr/bin/scp-server, with options for sessions");
+            let what = format!("{command}: that serves nothing");
+            findings.error(place, what, "/usr/bin/scp-server, with options for sessions");
+            None
         }
         Err(error) => {
             let said = error.render().to_string();
-            let why = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            let what = format!("ForceCommand {command}: {why}; nobody is served");
+            let why = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let what = format!("{command}: {why}; nobody is served");
             findings.error(place, what, "scp-server --help has the options");
+            None
         }
     }
 }
@@ -145,10 +225,13 @@ fn value<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
 }
 
 /// Looks at what sshd offers beside the forced command.
-fn offers(place: &str, settings: &Settings, findings: &mut Findings) {
+fn offers(place: &str, settings: &Settings, command: &Started, findings: &mut Findings) {
     let none_forwarded = value(settings, "DisableForwarding") == Some("yes");
     for (key, right, otherwise) in OFFERS {
         let found = value(settings, key);
+        if *command == OfKeys && RESTRICTED.contains(&key) {
+            continue;
+        }
         if none_forwarded && FORWARDING.contains(&key) || found.is_none_or(|found| right.contains(&found)) {
             continue;
         }
@@ -173,8 +256,11 @@ fn is_dangerous(pattern: &str) -> bool {
 
 /// Tells whether a command runs this program.
 fn is_ours(command: &str) -> bool {
-    let program = command.split_ascii_whitespace().next().unwrap_or_default();
-    program.rsplit('/').next() == Some(env!("CARGO_PKG_NAME"))
+    let first = words::split(command.as_bytes()).map(|words| words.first().map(words::Word::bytes));
+    // What only a shell understands has a first word all the same.
+    let plain = || command.split_ascii_whitespace().next().map(|word| word.as_bytes().to_vec());
+    let program = first.unwrap_or_else(|_| plain()).unwrap_or_default();
+    program.rsplit(|&byte| byte == b'/').next() == Some(env!("CARGO_PKG_NAME").as_bytes())
 }
 
 /// Looks at what is started for the account.
@@ -206,7 +292,13 @@ fn entry_points(place: &str, user: &str, settings: &Settings, findings: &mut Fin
 }
 
 /// Looks for files of keys that clients could write.
-fn keys(place: &str, account: &Account, settings: &Settings, roots: &[&PathBuf], findings: &mut Findings) {
+fn key_files(
+    place: &str,
+    account: &Account,
+    settings: &Settings,
+    roots: &[&PathBuf],
+    findings: &mut Findings,
+) {
     for pattern in value(settings, "AuthorizedKeysFile").unwrap_or_default().split(' ') {
         let file = keys_file(pattern, account);
         let found = real(Path::new(&file));
