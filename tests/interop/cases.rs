@@ -172,8 +172,9 @@ impl Desk {
 
     /// Tells whether the last session was one whose client went in the middle.
     pub(super) fn line_was_cut(&self) -> bool {
-        self.last_word()
-            .ends_with("event=abort reason=\"protocol error: the connection ended in the middle\"")
+        let word = self.last_word();
+        word.contains(" event=abort ")
+            && word.contains("\"protocol error: the connection ended in the middle\"")
     }
 
     /// Returns the last line that the server has logged.
