@@ -170,6 +170,9 @@ fn a_tree_that_is_removed_and_renamed_meanwhile_is_errors_in_step_and_no_way_out
 #[test]
 fn sessions_that_make_the_same_directories_at_once_all_find_them_made() {
     let yard = Yard::new();
+    if yard.openssh("refuses a directory that another session makes between its look and its mkdir") {
+        return;
+    }
     thread::scope(|scope| {
         for number in 0..8 {
             let yard = &yard;
