@@ -229,7 +229,9 @@ fn invocation(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, To
     }
     if Path::new(&program).file_name() == Some(OsStr::new("scp")) {
         let entry = Entry::Arguments(arguments.collect());
-        return Ok(Order::Serve(Box::new(Options { line: Section::default(), config: None, entry })));
+        // As OpenSSH's, it waits for ever, unless the file says something else.
+        let line = Section { idle_timeout: Some(0), stall_timeout: Some(0), ..Section::default() };
+        return Ok(Order::Serve(Box::new(Options { line, config: None, entry })));
     }
     options::parse(arguments).map_err(|error| {
         if error.use_stderr() {
@@ -273,4 +275,27 @@ fn session(account: &Account, request: Option<&Request>, terms: &Terms) -> Sessi
 
 fn usage(why: impl Display) -> Told {
     Told::Usage(why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn called_by_the_name_scp_it_waits_for_ever_unless_the_file_says_how_long() {
+        let words = ["/usr/bin/scp", "-t", "x"].map(OsString::from);
+        let Ok(Order::Serve(options)) = invocation(words.into_iter()) else { panic!("a request is served") };
+        let bob = Account::default();
+        let patience = |default: &str| {
+            let file = config::read("f", default, |_| true).unwrap();
+            let config = Config {
+                default: file.default.into_iter().collect(),
+                ..Config::of_line(options.line.clone())
+            };
+            let patience = config.terms(&bob, Timestamp::now()).patience();
+            (patience.idle, patience.stall, patience.total)
+        };
+        assert_eq!(patience(""), (None, None, None));
+        assert_eq!(patience("[default]\nidle-timeout = 5"), (Some(5), Some(900), None));
+    }
 }
