@@ -5,9 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use crate::peer::Peer;
 use crate::yard::Yard;
 
-/// More than this, in KiB, is growth and not chance: fifty bytes for each of many files. Less is how much of the program's own
-/// file the kernel has mapped at once, which is another thing on every machine.
-const MARGIN: u64 = 1000;
+/// More than this, in KiB, is growth and not chance.
+const MARGIN: u64 = 300;
 
 const FEW: usize = 10;
 const MANY: usize = 20_000;

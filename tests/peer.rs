@@ -314,11 +314,15 @@ impl Peer {
         String::from_utf8(std::mem::take(&mut self.unseen)).expect("stderr is text")
     }
 
-    /// Returns the most memory the program has used so far, in KiB.
+    /// Returns the most memory of its own the program has used so far, in KiB. What is mapped of its file is not its own: how
+    /// much of that is there depends on the machine, and it only becomes more.
     pub fn peak_memory(&self) -> u64 {
         let status = self.account_of("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let kibibytes = |what: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        kibibytes("VmHWM:") - kibibytes("RssFile:")
     }
 
     /// Returns what the kernel tells of the program, in a file of its own in /proc.
