@@ -115,7 +115,7 @@ fn serve(options: Options) -> Result<Tally, Told> {
     let request = understand(&options.entry, &spelled);
 
     let mut account = account::look_up();
-    let config = etc::read(options.config.as_deref(), &options.line, |when| when.concerns(&account));
+    let config = etc::read(options.config.as_deref(), &options.line, Some(&account));
     if config.as_ref().is_ok_and(Config::asks_for_groups) {
         account.groups = account::groups();
     }
@@ -287,7 +287,7 @@ mod tests {
         let Ok(Order::Serve(options)) = invocation(words.into_iter()) else { panic!("a request is served") };
         let bob = Account::default();
         let patience = |default: &str| {
-            let file = config::read("f", default, |_| true).unwrap();
+            let file = config::read("f", default, None).unwrap();
             let config = Config {
                 default: file.default.into_iter().collect(),
                 ..Config::of_line(options.line.clone())

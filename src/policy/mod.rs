@@ -4,6 +4,7 @@
 //! then of `[default]`. The command line can take away of that and give nothing; without a section that holds, it
 //! stands alone.
 
+mod aside;
 mod choice;
 mod grant;
 mod paths;
@@ -11,6 +12,7 @@ mod section;
 mod token;
 mod when;
 
+pub use aside::Aside;
 pub use choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
     Replacement, Root, Sandbox, Several, Sync, Unit,

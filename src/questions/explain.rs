@@ -70,7 +70,7 @@ pub fn explain(asked: Explain, request: &Request) -> Result<Explanation, String>
     explanation.say("request", wish(request));
 
     let Options { line, config, .. } = options;
-    let config = etc::read(config.as_deref(), &line, |when| when.concerns(&account));
+    let config = etc::read(config.as_deref(), &line, Some(&account));
     if config.as_ref().is_ok_and(Config::asks_for_groups) {
         account.groups = account::groups_of(&user);
     }
