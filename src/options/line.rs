@@ -12,7 +12,7 @@ use crate::policy::{
 };
 
 /// The command line as clap reads it.
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Eq, PartialEq, Parser)]
 #[command(
     name = "scp-server",
     version,

@@ -1,6 +1,7 @@
 //! The administrator's command line: the options of ours, before the client's request.
 
 mod line;
+mod plain;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -93,19 +94,22 @@ pub enum Entry {
 /// # Errors
 /// It is wrong, or asks for help: clap knows what to print, and where.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
-    let mut arguments = arguments.peekable();
-    match arguments.peek().and_then(|first| first.to_str()) {
+    let words: Vec<OsString> = arguments.collect();
+    match words.first().and_then(|first| first.to_str()) {
         // The administrator's questions: no request begins so, and no client gets here.
-        Some("authorized-key") => authorize(arguments.skip(1).collect()).map(Order::Authorize),
-        Some("check") => Check::try_parse_from(arguments).map(Order::Check),
-        Some("explain") => explain(arguments).map(|explain| Order::Explain(Box::new(explain))),
-        _ => serve(arguments),
+        Some("authorized-key") => authorize(words.into_iter().skip(1).collect()).map(Order::Authorize),
+        Some("check") => Check::try_parse_from(words).map(Order::Check),
+        Some("explain") => explain(&words).map(|explain| Order::Explain(Box::new(explain))),
+        _ => serve(&words),
     }
 }
 
-fn serve(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
+fn serve(words: &[OsString]) -> Result<Order, clap::Error> {
+    if let Some(line) = plain::read(words) {
+        return Ok(Order::Serve(Box::new(line.into_options())));
+    }
     let name = OsString::from(env!("CARGO_PKG_NAME"));
-    let line = Line::try_parse_from(std::iter::once(name).chain(arguments))?;
+    let line = Line::try_parse_from(std::iter::once(&name).chain(words))?;
     // clap takes a mistyped option for the request's first word; the request has no long options.
     if let Some(first) =
         line.request.first().filter(|word| word.len() > 2 && word.as_bytes().starts_with(b"--"))
@@ -134,7 +138,7 @@ fn authorize(mut words: Vec<OsString>) -> Result<Authorize, clap::Error> {
             command.error(ErrorKind::MissingRequiredArgument, "a file with a public key is meant, or -")
         );
     };
-    match serve(words.iter().cloned())? {
+    match serve(&words)? {
         Order::Serve(options) if options.entry == Entry::Environment => {
             Ok(Authorize { options: words, keys })
         }
@@ -143,8 +147,8 @@ fn authorize(mut words: Vec<OsString>) -> Result<Authorize, clap::Error> {
     }
 }
 
-fn explain(arguments: impl Iterator<Item = OsString>) -> Result<Explain, clap::Error> {
-    let Asked { user, key, principal, from, line } = Asked::try_parse_from(arguments)?;
+fn explain(words: &[OsString]) -> Result<Explain, clap::Error> {
+    let Asked { user, key, principal, from, line } = Asked::try_parse_from(words)?;
     let key = key.map(|print| Key::with(print.to_string(), principal));
     let mut options = line.into_options();
     options.entry = match options.entry {
