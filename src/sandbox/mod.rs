@@ -5,6 +5,7 @@
 //! confines to descriptors, and those are only to be had through Landlock.
 
 mod filter;
+mod program;
 
 use std::ffi::CStr;
 use std::fmt;
@@ -184,8 +185,8 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
 /// Kills the process for what only an intruder would do, and knows nothing of what a session does not need.
 fn seccomp(direction: Direction) -> Result<(), Missing> {
     let refused = |why: String| Missing { layer: "seccomp", why };
-    let filter = filter::build(direction).ok_or_else(|| refused("not for this processor".into()))?;
-    seccompiler::apply_filter(&filter).map_err(|error| refused(error.to_string()))
+    let program = filter::program(direction).ok_or_else(|| refused("not for this processor".into()))?;
+    seccompiler::apply_filter(program).map_err(|error| refused(error.to_string()))
 }
 
 fn missing(layer: &'static str, why: Errno) -> Missing {
