@@ -209,7 +209,7 @@ fn sit(seats: &Path, account: &Account, limit: u64) -> Result<Seat, Abort> {
 fn report() -> Result<Tally, Told> {
     let everywhere = Grant::default();
     let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
-    let lookup = jail::report_lookup(&bounds);
+    let lookup = jail::report_lookup();
     let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
     answer(format_args!("{layers}{lookup}\n"), layers.missing().next().is_none())
 }

@@ -79,12 +79,7 @@ impl Cell {
 
     /// The build that looks paths up as if no root confined; `SCP_SERVER_WITHOUT_RESOLVER` says where it is.
     pub fn without_resolver() -> Option<Self> {
-        let Some(program) = std::env::var_os("SCP_SERVER_WITHOUT_RESOLVER") else {
-            tally::skipped("SCP_SERVER_WITHOUT_RESOLVER names no build with the feature without-resolver");
-            return None;
-        };
-        let program = PathBuf::from(program);
-        assert!(program.is_file(), "SCP_SERVER_WITHOUT_RESOLVER: no such file");
+        let program = build("SCP_SERVER_WITHOUT_RESOLVER", "without-resolver")?;
         Some(Self { sandbox: "require", program })
     }
 
@@ -108,6 +103,22 @@ impl Cell {
         command.env("SSH_ORIGINAL_COMMAND", line);
         Peer::start(command, Packets::default())
     }
+}
+
+/// Returns the build into which libraries can be loaded; `SCP_SERVER_DYNAMIC` says where it is.
+pub fn that_loads_libraries() -> Option<PathBuf> {
+    build("SCP_SERVER_DYNAMIC", "dynamic")
+}
+
+/// Returns a build that only tests use, or notes a skip.
+fn build(variable: &str, feature: &str) -> Option<PathBuf> {
+    let Some(program) = std::env::var_os(variable) else {
+        tally::skipped(&format!("{variable} names no build with the feature {feature}"));
+        return None;
+    };
+    let program = PathBuf::from(program);
+    assert!(program.is_file(), "{variable}: no such file");
+    Some(program)
 }
 
 /// Notes a skip, unless the program tested is ours, with a root.
@@ -160,7 +171,7 @@ pub fn within_reach(yard: &Yard, program: &Path) -> PathBuf {
     if yard.user().is_none() {
         return program.into();
     }
-    let name = yard.home().join("scp-server");
+    let name = yard.home().join(program.file_name().unwrap_or_default());
     if !name.exists() {
         place(program, &name);
     }

@@ -1,5 +1,8 @@
 //! What a session inherits: variables, streams, signals, and a root that may not be there.
 
+use std::path::PathBuf;
+
+use crate::mounts::can_mount;
 use crate::peer::Peer;
 use crate::server::Server;
 use crate::yard::Yard;
@@ -76,11 +79,28 @@ fn a_closed_stream_is_never_taken_for_a_file() {
 #[test]
 fn what_else_was_open_is_closed() {
     let Some(yard) = Yard::ours("closes nothing") else { return };
-    let mut peer = Server::of(&yard).with_streams("3</etc/passwd 9>/dev/null").sink("", ".");
-    peer.hears_ok();
-    let open = peer.open_files();
-    peer.hangs_up().sees_exit(0);
-    assert!(!open.iter().any(|path| path.starts_with("/etc") || path.starts_with("/dev/null")), "{open:?}");
+    for streams in ["3</etc/passwd 9>/dev/null", "9</etc/passwd", "2>&- 3</etc/passwd"] {
+        let mut peer = Server::of(&yard).with_streams(streams).sink("", ".");
+        peer.hears_ok();
+        let open = peer.open_files();
+        peer.hangs_up().sees_exit(0);
+        let is_left = |path: &PathBuf| {
+            path.starts_with("/etc") || (path.starts_with("/dev/null") && !streams.starts_with("2>&-"))
+        };
+        assert!(!open.iter().any(is_left), "{streams}: {open:?}");
+    }
+}
+
+// covers: security ENV-05
+#[test]
+fn where_there_is_no_proc_a_session_is_served_all_the_same() {
+    let Some(yard) = Yard::confined() else { return };
+    if !can_mount() {
+        return;
+    }
+    let mut peer = Server::of(&yard).with_mounts("mount -t tmpfs none /proc").sink("", ".");
+    peer.hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
+    yard.has("a", "1");
 }
 
 // covers: security ENV-06

@@ -401,7 +401,7 @@ fn whatever_fails_each_record_has_one_reply_and_no_file_is_lost() {
     let Some(yard) = Yard::confined() else { return };
     let mut all = Vec::new();
     for session in SESSIONS {
-        let pipelines: &[_] = if session.is_tree() { &["off", "auto", "on"] } else { &["off"] };
+        let pipelines: &[_] = if session.root { &["off", "auto", "on"] } else { &["off"] };
         for pipeline in pipelines {
             all.extend(cases(&yard, session, pipeline));
         }

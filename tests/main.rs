@@ -26,6 +26,8 @@ mod yard;
 
 // -- the scenarios --
 
+/// Accounts that are not in /etc/passwd.
+mod accounts;
 /// What the log says: every field true, in every format, and with as many sessions as there are.
 mod audit;
 /// What clients send, byte for byte: those that cannot be run in a test are played here.

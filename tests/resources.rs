@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::cell;
+use crate::cell::that_loads_libraries;
 use crate::sandbox::intruder;
 use crate::server::Server;
 use crate::yard::Yard;
@@ -132,12 +133,12 @@ fn in_sixty_four_megabytes_of_address_space_everything_is_served() {
 #[test]
 fn a_clock_that_goes_back_cuts_nobody_off_and_keeps_nobody_waiting() {
     let Some(yard) = Yard::confined() else { return };
-    let Some(library) = intruder() else { return };
+    let (Some(library), Some(program)) = (intruder(), that_loads_libraries()) else { return };
     let log = yard.home().join("log");
     let server = || {
         let server =
             Server::of(&yard).option("--idle-timeout").option("1").option("--stall-timeout").option("1");
-        let server = server.option("--log").option(&log);
+        let server = server.built_as(program.clone()).option("--log").option(&log);
         server.variable("LD_PRELOAD", &library).variable("INTRUDER_CLOCK", "back")
     };
     let mut peer = server().sink("", ".");

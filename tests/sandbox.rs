@@ -1,7 +1,8 @@
 //! The sandbox: what the kernel does to an intruder in the program.
 //!
 //! The program has no way to make a forbidden call. So an intruder is loaded into it, a library of a few lines of C that
-//! takes over when the sandbox is on: see `sandbox/intruder.c`. Against `--sandbox off` the same intruder succeeds.
+//! takes over when the sandbox is on: see `sandbox/intruder.c`. Against `--sandbox off` the same intruder succeeds. It takes
+//! the build with the feature `dynamic`: into the other one nothing can be loaded.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +14,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::cell::{self, Cell, where_the_kernel_says};
+use crate::cell::{self, Cell, that_loads_libraries, where_the_kernel_says};
 use crate::server::Server;
 use crate::tally;
 use crate::yard::Yard;
@@ -114,7 +115,7 @@ const SINK: &[&str] = &["-t", "."];
 const TREES: &[&str] = &["--commit", "tree", "-r", "-t", "."];
 const DIRECTIONS: [&[&str]; 3] = [SOURCE, SINK, TREES];
 
-/// Compiles the intruder, once; nothing, and a skip, where there is no compiler or a program that loads no libraries.
+/// Compiles the intruder, once; nothing, and a skip, where there is no compiler.
 pub fn intruder() -> Option<PathBuf> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
@@ -126,9 +127,8 @@ pub fn intruder() -> Option<PathBuf> {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Some(library.into())
     });
-    if built.is_none() || cfg!(target_env = "musl") {
-        tally::skipped("no C compiler for the intruder, or a program that loads no libraries");
-        return None;
+    if built.is_none() {
+        tally::skipped("no C compiler for the intruder");
     }
     built.clone()
 }
@@ -139,6 +139,7 @@ fn yard() -> Option<Yard> {
         return None;
     }
     intruder()?;
+    that_loads_libraries()?;
     let yard = Yard::confined()?;
     yard.file("file", "inside").dir("dir");
     Some(yard)
@@ -154,7 +155,7 @@ struct Raid {
 
 /// Lets an intruder into a session.
 fn raid(yard: &Yard, sandbox: &'static str, request: &[&str], attempts: &[&str]) -> Raid {
-    let mut command = Cell::new(sandbox).command(yard, &[], request);
+    let mut command = Cell { sandbox, program: that_loads_libraries().unwrap() }.command(yard, &[], request);
     command
         .env("LD_PRELOAD", intruder().unwrap())
         .env("INTRUDER", attempts.join(","))
@@ -310,11 +311,34 @@ fn without_the_sandbox_the_same_intruder_succeeds() {
 #[test]
 fn a_session_that_the_kernel_kills_has_said_nothing_but_replies_and_the_old_file_is_there() {
     let Some(yard) = yard() else { return };
-    let server = Server::of(&yard).option("--sandbox").option("require");
+    let server = Server::of(&yard).built_as(that_loads_libraries().unwrap());
+    let server = server.option("--sandbox").option("require");
     let server = server.variable("LD_PRELOAD", intruder().unwrap()).variable("INTRUDER", "execve");
     let mut peer = server.sink("", ".");
     let heard = peer.says("C0644 3 file\nnew\0").hangs_up().hears_the_rest();
     peer.sees_any_end();
     assert!(heard.iter().all(|&byte| byte == 0), "{}", heard.escape_ascii());
     yard.has("file", "inside");
+}
+
+// covers: security ENV-01
+#[test]
+fn into_the_program_that_is_installed_no_library_is_loaded() {
+    let Some(yard) = yard() else { return };
+    if cfg!(feature = "dynamic") {
+        tally::skipped("the feature dynamic is on: libraries are loaded");
+        return;
+    }
+    let uploads = |server: Server| {
+        let server = server.option("--sandbox").option("require");
+        let server = server.variable("LD_PRELOAD", intruder().unwrap()).variable("INTRUDER", "execve");
+        let mut peer = server.sink("", ".");
+        let heard = peer.says("C0644 3 new\nnew\0").hangs_up().hears_the_rest();
+        peer.sees_any_end();
+        heard == b"\0\0\0"
+    };
+    assert!(uploads(Server::of(&yard)));
+    yard.has("new", "new");
+    // The control: into one that loads libraries it comes, and is killed.
+    assert!(!uploads(Server::of(&yard).built_as(that_loads_libraries().unwrap())));
 }

@@ -43,6 +43,7 @@ pub struct Server<'y> {
     /// What a shell is to do before it becomes the program, and with its streams.
     preparation: Option<(String, &'static str)>,
     name: Option<&'static str>,
+    build: PathBuf,
     rootless: bool,
     mounts: bool,
     own_pace: bool,
@@ -65,6 +66,7 @@ impl<'y> Server<'y> {
             variables: Vec::new(),
             preparation: None,
             name: None,
+            build: env!("CARGO_BIN_EXE_scp-server").into(),
             rootless: false,
             mounts: false,
             own_pace: false,
@@ -132,6 +134,12 @@ impl<'y> Server<'y> {
     /// Starts under another name; not together with what a shell is to prepare.
     pub fn called(mut self, name: &'static str) -> Self {
         self.name = Some(name);
+        self
+    }
+
+    /// Starts another build of our program.
+    pub fn built_as(mut self, program: PathBuf) -> Self {
+        self.build = program;
         self
     }
 
@@ -207,7 +215,7 @@ impl<'y> Server<'y> {
 
     /// Our program, with the root that confines it or in the root as its working directory.
     fn ours(&self) -> Command {
-        let program = self.within_reach(env!("CARGO_BIN_EXE_scp-server").into());
+        let program = self.within_reach(&self.build);
         if self.rootless || self.yard.tested() == Tested::InPlaceOfScp {
             let mut command = self.in_the_root(program);
             command.args(&self.options);
@@ -261,13 +269,13 @@ impl<'y> Server<'y> {
     }
 
     /// Returns a name of our program that the account it is to run as can reach.
-    fn within_reach(&self, program: PathBuf) -> PathBuf {
+    fn within_reach(&self, program: &Path) -> PathBuf {
         if self.yard.user().is_none() {
-            return program;
+            return program.to_owned();
         }
-        let name = self.yard.home().join("scp-server");
+        let name = self.yard.home().join(program.file_name().unwrap_or_default());
         if !name.exists() {
-            place(&program, &name);
+            place(program, &name);
         }
         name
     }

@@ -322,6 +322,34 @@ fn a_home_in_the_root_is_looked_at_without_following_a_path() {
     assert_confined("home in the root", &trace);
 }
 
+/// What a shell does first so that the program has three descriptors, whatever the tests have; or one more.
+const THREE_OPEN: &str = "set -- bash -c 'for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ $fd -le 2 ] || eval \"exec $fd>&-\"; \
+                          done; exec \"$@\"' bash \"$@\"";
+const FOUR_OPEN: &str = "set -- sh -c 'exec \"$@\" 9</dev/null' sh \"$@\"";
+
+// covers: security ENV-05
+#[test]
+fn that_nothing_is_open_beside_the_three_streams_is_found_out_with_one_call() {
+    let Some(yard) = yard() else { return };
+    if !can_mount(&yard) {
+        return;
+    }
+    let looks = |prepare: &str| {
+        let trace = trace(&yard, Some(prepare), &[], &["-t", "sub/deep"], "C0644 3 new\nnew\0");
+        let looks: Vec<&str> = trace.lines().filter(|line| line.contains("\"/proc/self/fd\"")).collect();
+        let closed = trace.lines().any(|line| line.contains(" close(9) ") && line.ends_with("= 0"));
+        (looks.join("\n"), looks.len(), closed)
+    };
+    let (said, count, _) = looks(THREE_OPEN);
+    if said.contains("st_size=0,") {
+        tally::skipped("this kernel does not say how many descriptors are open");
+        return;
+    }
+    assert!(count == 1 && said.contains("st_size=3,"), "{said}");
+    let (said, count, closed) = looks(FOUR_OPEN);
+    assert!(count == 2 && closed, "{said}");
+}
+
 fn can_mount(yard: &Yard) -> bool {
     let mut command = Command::new("unshare");
     command.args(["-m", "mount", "--bind"]).args([yard.path(""), yard.path("sub")]);

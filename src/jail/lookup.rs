@@ -4,9 +4,10 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use rustix::fs::{AtFlags as StatFlags, StatxAttributes, StatxFlags, statx};
 
@@ -39,12 +40,16 @@ const TRIES: usize = 128;
 /// Links that one lookup follows, as the kernel's own limit.
 const LINKS: usize = 40;
 
+/// How a root is opened.
+pub(super) const ROOT: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
 impl Lookup {
-    /// Finds out once how paths can be looked up below `root`. Later failures are errors, not reasons to change.
-    pub(super) fn probe(root: BorrowedFd<'_>) -> Self {
-        match Self::Beneath.open(root, b".", OFlag::O_PATH | OFlag::O_DIRECTORY, Links::Followed) {
-            Ok(_) => Self::Beneath,
-            Err(_) => Self::Stepwise,
+    /// Opens the root itself, and finds out by that how paths can be looked up below it. Later failures are errors, not
+    /// reasons to change.
+    pub(super) fn enter(root: &Path) -> Result<(OwnedFd, Self), Errno> {
+        match openat2(AT_FDCWD, root, OpenHow::new().flags(ROOT)) {
+            Ok(root) => Ok((root, Self::Beneath)),
+            Err(_) => Ok((openat(AT_FDCWD, root, ROOT, Mode::empty())?, Self::Stepwise)),
         }
     }
 

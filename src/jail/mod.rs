@@ -44,7 +44,7 @@ use crate::request::{Keep, TargetKind};
 use durability::{Disks, Lately};
 use gate::straighten;
 use limits::Used;
-use lookup::{Links, Lookup};
+use lookup::{Links, Lookup, ROOT};
 use protect::Home;
 
 /// The root, and what may be done below it.
@@ -124,15 +124,14 @@ impl Jail {
         let Grant { root: path, within, home, rights, limits, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut root =
-            openat(AT_FDCWD, path.as_deref().unwrap_or(Path::new(".")), flags, stat::Mode::empty())?;
-        let lookup = match path {
-            // For the proof that the kernel's layer holds alone; see tests/confinement.
-            Some(_) if cfg!(feature = "without-resolver") => Lookup::Host,
-            Some(_) => Lookup::probe(root.as_fd()),
-            None => Lookup::Host,
+        let (mut root, mut lookup) = match &path {
+            Some(path) => Lookup::enter(path)?,
+            None => (openat(AT_FDCWD, ".", ROOT, stat::Mode::empty())?, Lookup::Host),
         };
+        if cfg!(feature = "without-resolver") {
+            // For the proof that the kernel's layer holds alone; see tests/confinement.
+            lookup = Lookup::Host;
+        }
         let links = match rights {
             Rights { dot_files: DotFiles::Allow, ref paths, .. } if paths.is_empty() => Links::Followed,
             _ => Links::Refused,
@@ -140,7 +139,7 @@ impl Jail {
         let mut spelling = path.as_deref().map_or(&b""[..], |path| path.as_os_str().as_bytes()).to_vec();
         if let Some(within) = &within {
             let route = trim_leading_slashes(within.as_os_str().as_bytes());
-            root = lookup.open(root.as_fd(), route, flags, links).map_err(|errno| match errno {
+            root = lookup.open(root.as_fd(), route, ROOT, links).map_err(|errno| match errno {
                 // Outside is nowhere, and so is what a link leads to that is not followed.
                 Errno::EXDEV | Errno::ELOOP => Errno::ENOENT,
                 other => other,
@@ -193,8 +192,7 @@ impl Jail {
         if !self.spelling.is_empty() {
             return self.root.try_clone();
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(openat(AT_FDCWD, "/", flags, stat::Mode::empty())?)
+        Ok(openat(AT_FDCWD, "/", ROOT, stat::Mode::empty())?)
     }
 
     /// Returns the words for what `path` leads to.
@@ -342,12 +340,10 @@ impl Jail {
 }
 
 /// Says how paths are looked up on this kernel, in a line for `--sandbox-report`.
-pub fn report_lookup(root: &OwnedFd) -> &'static str {
-    match Lookup::probe(root.as_fd()) {
-        Lookup::Beneath => "openat2: active",
-        Lookup::Host | Lookup::Stepwise => {
-            "openat2: not in this kernel, or hidden: paths are walked one name at a time"
-        }
+pub fn report_lookup() -> &'static str {
+    match Lookup::enter(Path::new("/")) {
+        Ok((_, Lookup::Beneath)) => "openat2: active",
+        _ => "openat2: not in this kernel, or hidden: paths are walked one name at a time",
     }
 }
 

@@ -91,9 +91,10 @@ impl Home {
     /// Opens the home, if it can be reached from the root.
     pub(super) fn near(root: Identity, path: &Path, lookup: Lookup) -> Option<Self> {
         let fd = openat(AT_FDCWD, path, DIRECTORY, stat::Mode::empty()).ok()?;
-        let lies = match lies_below(root, &fd)? {
+        let home = Identity::of(&fstat(&fd).ok()?);
+        let lies = match lies_below(root, &fd, home)? {
             true => Lies::Inside,
-            false if Identity::of(&fstat(&fd).ok()?).device == root.device => Lies::Beside,
+            false if home.device == root.device => Lies::Beside,
             false => return None,
         };
         Some(Self { fd, lookup, lies })
@@ -133,20 +134,18 @@ impl Guard {
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Goes up from a directory and tells whether the root is on the way.
-fn lies_below(root: Identity, dir: &OwnedFd) -> Option<bool> {
-    let open = |dir: &OwnedFd, name| openat(dir, name, DIRECTORY, stat::Mode::empty()).ok();
-    let mut here = open(dir, ".")?;
-    let mut identity = Identity::of(&fstat(&here).ok()?);
+fn lies_below(root: Identity, dir: &OwnedFd, mut identity: Identity) -> Option<bool> {
+    let mut here = None;
     for _ in 0..STEPS {
         if identity == root {
             return Some(true);
         }
-        here = open(&here, "..")?;
-        let above = Identity::of(&fstat(&here).ok()?);
-        if above == identity {
+        let above = openat(here.as_ref().unwrap_or(dir), "..", DIRECTORY, stat::Mode::empty()).ok()?;
+        let above_it = Identity::of(&fstat(&above).ok()?);
+        if above_it == identity {
             return Some(false);
         }
-        identity = above;
+        (here, identity) = (Some(above), above_it);
     }
     Some(true)
 }

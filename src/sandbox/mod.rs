@@ -5,6 +5,7 @@
 //! confines to descriptors, and those are only to be had through Landlock.
 
 mod filter;
+mod program;
 
 use std::ffi::CStr;
 use std::fmt;
@@ -19,7 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, stat};
 use nix::unistd::close;
 
 use crate::policy::{Sandbox, Unit};
@@ -63,14 +64,21 @@ pub struct Layers(pub Vec<Result<(&'static str, String), Missing>>);
 /// Descriptors that may be open at once: 256 directories, each with its listing, and what else there is.
 const DESCRIPTORS: u64 = 4096;
 
+/// A directory with a name for each descriptor that is open.
+const DESCRIPTORS_OPEN: &str = "/proc/self/fd";
+
 /// Bytes of memory that may be mapped; a session needs a few millions, whatever the peer sends.
 const MEMORY: u64 = 512 << 20;
 
 /// Closes what whoever started us has left open beside the three standard streams. Before anything of ours is.
 pub fn close_inherited() {
+    // That is how many there are, on Linux 6.2 and later; the standard library has seen to it that these three are.
+    if stat(DESCRIPTORS_OPEN).is_ok_and(|listing| listing.st_size == 3) {
+        return;
+    }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     // Without /proc there is nothing to be found; sshd leaves nothing open.
-    let Ok(listing) = Dir::open("/proc/self/fd", flags, Mode::empty()) else { return };
+    let Ok(listing) = Dir::open(DESCRIPTORS_OPEN, flags, Mode::empty()) else { return };
     let number = |name: &CStr| name.to_str().ok()?.parse::<RawFd>().ok();
     let numbers = listing.into_iter().filter_map(|entry| number(entry.ok()?.file_name()));
     let inherited: Vec<RawFd> = numbers.filter(|&fd| fd > 2).collect();
@@ -121,14 +129,16 @@ fn limit(file_size: Option<u64>) -> Result<(), Errno> {
     // No new privileges by a set-id program, no core and no tracing: another process of the account cannot take over.
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
-    lower(Resource::RLIMIT_CORE, 0)?;
-    lower(Resource::RLIMIT_NPROC, 0)?;
+    // Nothing is less: there is no need to ask what they were.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0)?;
     lower(Resource::RLIMIT_AS, MEMORY)?;
     if let Some(bytes) = file_size {
         lower(Resource::RLIMIT_FSIZE, bytes)?;
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(DESCRIPTORS)), hard)
+    let wanted = hard.min(DESCRIPTORS);
+    if soft < wanted { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
 }
 
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
@@ -160,6 +170,8 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
             .handle_access(AccessNet::from_all(known))?
             .scope(Scope::from_all(known))?
             .create()?
+            // It is on already, for all that follows.
+            .no_new_privs(false)
             .add_rule(PathBeneath::new(root, allowed))?
             .restrict_self()
     };
@@ -184,8 +196,8 @@ fn landlock(root: BorrowedFd<'_>, direction: Direction) -> Result<String, Missin
 /// Kills the process for what only an intruder would do, and knows nothing of what a session does not need.
 fn seccomp(direction: Direction) -> Result<(), Missing> {
     let refused = |why: String| Missing { layer: "seccomp", why };
-    let filter = filter::build(direction).ok_or_else(|| refused("not for this processor".into()))?;
-    seccompiler::apply_filter(&filter).map_err(|error| refused(error.to_string()))
+    let program = filter::program(direction).ok_or_else(|| refused("not for this processor".into()))?;
+    seccompiler::apply_filter(program).map_err(|error| refused(error.to_string()))
 }
 
 fn missing(layer: &'static str, why: Errno) -> Missing {

@@ -1,8 +1,10 @@
 //! Who the request is for: the user database, and what sshd says in the environment.
 
+mod database;
+
 use std::env;
-use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,23 +12,23 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{
-    Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups, getuid, initgroups, setegid, seteuid,
-    setgid, setgroups, setuid,
+    Gid, Uid, getegid, geteuid, getgroups, getuid, setegid, seteuid, setgid, setgroups, setuid,
 };
 
 use crate::key::Key;
 use crate::policy::{Account, Denied};
+use database::{Group, Person, find, local};
 
 /// The most that sshd writes about an authentication: a line for each of a handful of methods.
 const AUTHENTICATION: u64 = 256 * 1024;
 
 /// Finds out who the process runs for, but for the groups.
 pub fn look_up() -> Account {
-    let uid = getuid();
-    let mut account = Account { uid: uid.as_raw(), address: address(), keys: keys(), ..Account::default() };
-    if let Some(user) = User::from_uid(uid).ok().flatten() {
-        account.name = Some(user.name.into());
-        account.home = Some(user.dir.into());
+    let uid = getuid().as_raw();
+    let mut account = Account { uid, address: address(), keys: keys(), ..Account::default() };
+    if let Some(person) = by_number(uid) {
+        account.name = Some(person.name);
+        account.home = Some(person.home);
     }
     account
 }
@@ -36,27 +38,19 @@ pub fn look_up() -> Account {
 /// # Errors
 /// There is nobody of this name.
 pub fn called(name: &str) -> Result<Account, String> {
-    let user = User::from_name(name).map_err(|errno| format!("{name}: {errno}"))?;
-    let user = user.ok_or_else(|| format!("there is no account {name}"))?;
-    Ok(Account {
-        uid: user.uid.as_raw(),
-        name: Some(user.name.into()),
-        home: Some(user.dir.into()),
-        ..Account::default()
-    })
+    let Person { name, uid, home, .. } =
+        by_name(name).ok_or_else(|| format!("there is no account {name}"))?;
+    Ok(Account { uid, name: Some(name), home: Some(home), ..Account::default() })
 }
 
 /// Finds out what sshd starts for somebody.
 pub fn shell_of(name: &str) -> Option<String> {
-    let user = User::from_name(name).ok().flatten()?;
-    user.shell.to_str().map(str::to_owned)
+    by_name(name)?.shell.into_string().ok()
 }
 
 /// Finds out which groups a session of somebody would be in.
 pub fn groups_of(name: &str) -> Vec<OsString> {
-    let Some(user) = User::from_name(name).ok().flatten() else { return Vec::new() };
-    let ids = CString::new(name).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
-    named(ids.unwrap_or_default())
+    by_name(name).map(|person| named(&groups_with(&person))).unwrap_or_default()
 }
 
 /// Becomes the account, for good, so that files are seen as it sees them.
@@ -64,16 +58,15 @@ pub fn groups_of(name: &str) -> Vec<OsString> {
 /// # Errors
 /// Only root can.
 pub fn become_it(account: &Account) -> Result<(), String> {
-    let user = User::from_uid(Uid::from_raw(account.uid)).ok().flatten();
-    let user = user.ok_or("it is not in the user database")?;
-    if getuid() == user.uid && geteuid() == user.uid {
+    let person = by_number(account.uid).ok_or("it is not in the user database")?;
+    let uid = Uid::from_raw(person.uid);
+    if getuid() == uid && geteuid() == uid {
         return Ok(());
     }
-    let name = CString::new(user.name).map_err(|error| error.to_string())?;
     let become_user = || {
-        initgroups(&name, user.gid)?;
-        setgid(user.gid)?;
-        setuid(user.uid)
+        setgroups(&groups_with(&person))?;
+        setgid(Gid::from_raw(person.gid))?;
+        setuid(uid)
     };
     become_user().map_err(|errno| errno.desc().to_owned())
 }
@@ -87,11 +80,10 @@ pub fn acting_as<T>(account: &Account, act: impl FnOnce() -> T) -> Option<T> {
     if !geteuid().is_root() {
         return None;
     }
-    let user = User::from_uid(uid).ok().flatten()?;
-    let name = CString::new(user.name).ok()?;
+    let person = by_number(account.uid)?;
     let (own, groups) = (getegid(), getgroups().ok()?);
-    let acted = initgroups(&name, user.gid)
-        .and_then(|()| setegid(user.gid))
+    let acted = setgroups(&groups_with(&person))
+        .and_then(|()| setegid(Gid::from_raw(person.gid)))
         .and_then(|()| seteuid(uid))
         .map(|()| act());
     // What comes back in the order in which it went: only root may have the rest.
@@ -101,38 +93,48 @@ pub fn acting_as<T>(account: &Account, act: impl FnOnce() -> T) -> Option<T> {
 
 /// Returns the accounts of /etc/passwd that are in a group, by their own entry or by the group's.
 pub fn members(group: &str) -> Vec<String> {
-    let Some(group) = Group::from_name(group).ok().flatten() else { return Vec::new() };
-    let all = all().into_iter();
-    let own = all.filter_map(|(name, gid)| (gid == group.gid.as_raw()).then_some(name));
-    own.chain(group.mem.iter().cloned()).collect()
+    let Some(Group { gid, members, .. }) = find(database::Key::Name(group.as_ref())) else {
+        return Vec::new();
+    };
+    let own = all().into_iter().filter_map(|(name, own)| (own == gid).then_some(name));
+    own.chain(members.into_iter().filter_map(|name| name.into_string().ok())).collect()
 }
 
 /// Returns the accounts of /etc/passwd, each with the number of its group.
-#[expect(clippy::disallowed_methods, reason = "a path of the system's, not the client's")]
 pub fn all() -> Vec<(String, u32)> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let account = |line: &str| {
-        let mut fields = line.split(':');
-        Some((fields.next()?.to_owned(), fields.nth(2)?.parse().ok()?))
-    };
-    passwd.lines().filter_map(account).collect()
+    local().filter_map(|person: Person| Some((person.name.into_string().ok()?, person.gid))).collect()
 }
 
 /// Finds out which groups the process is in.
 pub fn groups() -> Vec<OsString> {
-    named(getgroups().unwrap_or_default().into_iter().chain([getegid()]))
-}
-
-fn named(ids: impl IntoIterator<Item = Gid>) -> Vec<OsString> {
-    let groups = ids.into_iter().filter_map(|id| Group::from_gid(id).ok().flatten());
-    groups.map(|group| OsString::from(group.name)).collect()
+    let mut ids = getgroups().unwrap_or_default();
+    ids.push(getegid());
+    named(&ids)
 }
 
 /// Returns the number of a group of the administrator's.
 pub fn group_id(name: &OsStr) -> Result<u32, Denied> {
-    let group = name.to_str().and_then(|name| Group::from_name(name).ok().flatten());
     let unknown = || Denied::Misconfigured(format!("there is no group {}", name.as_bytes().escape_ascii()));
-    group.map(|group| group.gid.as_raw()).ok_or_else(unknown)
+    find(database::Key::Name(name)).map(|group: Group| group.gid).ok_or_else(unknown)
+}
+
+fn by_number(uid: u32) -> Option<Person> {
+    find(database::Key::Number(uid))
+}
+
+fn by_name(name: &str) -> Option<Person> {
+    find(database::Key::Name(name.as_ref()))
+}
+
+/// Returns the groups of a session of somebody's.
+fn groups_with(person: &Person) -> Vec<Gid> {
+    let others = database::groups_of(&person.name).into_iter();
+    others.chain([person.gid]).map(Gid::from_raw).collect()
+}
+
+fn named(ids: &[Gid]) -> Vec<OsString> {
+    let name = |id: &Gid| find(database::Key::Number(id.as_raw())).map(|group: Group| group.name);
+    ids.iter().filter_map(name).collect()
 }
 
 /// Returns where the client is: the first word of SSH_CONNECTION.

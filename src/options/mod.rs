@@ -1,5 +1,8 @@
 //! The administrator's command line: the options of ours, before the client's request.
 
+mod line;
+mod plain;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,10 +12,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::key::Key;
-use crate::policy::{
-    Audit, Bytes, Checksum, Destination, Fingerprint, Format, Metadata, Octal, Pipeline, Replacement, Root,
-    Sandbox, Section, Sync, Unit,
-};
+use crate::policy::{Fingerprint, Section};
+
+use line::Line;
 
 /// A command line of ours, understood.
 #[derive(Debug)]
@@ -92,19 +94,22 @@ pub enum Entry {
 /// # Errors
 /// It is wrong, or asks for help: clap knows what to print, and where.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
-    let mut arguments = arguments.peekable();
-    match arguments.peek().and_then(|first| first.to_str()) {
+    let words: Vec<OsString> = arguments.collect();
+    match words.first().and_then(|first| first.to_str()) {
         // The administrator's questions: no request begins so, and no client gets here.
-        Some("authorized-key") => authorize(arguments.skip(1).collect()).map(Order::Authorize),
-        Some("check") => Check::try_parse_from(arguments).map(Order::Check),
-        Some("explain") => explain(arguments).map(|explain| Order::Explain(Box::new(explain))),
-        _ => serve(arguments),
+        Some("authorized-key") => authorize(words.into_iter().skip(1).collect()).map(Order::Authorize),
+        Some("check") => Check::try_parse_from(words).map(Order::Check),
+        Some("explain") => explain(&words).map(|explain| Order::Explain(Box::new(explain))),
+        _ => serve(&words),
     }
 }
 
-fn serve(arguments: impl Iterator<Item = OsString>) -> Result<Order, clap::Error> {
+fn serve(words: &[OsString]) -> Result<Order, clap::Error> {
+    if let Some(line) = plain::read(words) {
+        return Ok(Order::Serve(Box::new(line.into_options())));
+    }
     let name = OsString::from(env!("CARGO_PKG_NAME"));
-    let line = Line::try_parse_from(std::iter::once(name).chain(arguments))?;
+    let line = Line::try_parse_from(std::iter::once(&name).chain(words))?;
     // clap takes a mistyped option for the request's first word; the request has no long options.
     if let Some(first) =
         line.request.first().filter(|word| word.len() > 2 && word.as_bytes().starts_with(b"--"))
@@ -133,7 +138,7 @@ fn authorize(mut words: Vec<OsString>) -> Result<Authorize, clap::Error> {
             command.error(ErrorKind::MissingRequiredArgument, "a file with a public key is meant, or -")
         );
     };
-    match serve(words.iter().cloned())? {
+    match serve(&words)? {
         Order::Serve(options) if options.entry == Entry::Environment => {
             Ok(Authorize { options: words, keys })
         }
@@ -142,8 +147,8 @@ fn authorize(mut words: Vec<OsString>) -> Result<Authorize, clap::Error> {
     }
 }
 
-fn explain(arguments: impl Iterator<Item = OsString>) -> Result<Explain, clap::Error> {
-    let Asked { user, key, principal, from, line } = Asked::try_parse_from(arguments)?;
+fn explain(words: &[OsString]) -> Result<Explain, clap::Error> {
+    let Asked { user, key, principal, from, line } = Asked::try_parse_from(words)?;
     let key = key.map(|print| Key::with(print.to_string(), principal));
     let mut options = line.into_options();
     options.entry = match options.entry {
@@ -163,53 +168,6 @@ fn explain(arguments: impl Iterator<Item = OsString>) -> Result<Explain, clap::E
     };
     Ok(Explain { user, key, from, options })
 }
-
-impl Line {
-    fn into_options(self) -> Options {
-        let entry = match self.command {
-            Some(command) => Entry::Command(command),
-            None if self.request.is_empty() => Entry::Environment,
-            None => Entry::Arguments(self.request),
-        };
-        // What is not given is not said: the file may say it.
-        let given = |flag: bool| flag.then_some(true);
-        let line = Section {
-            root: self.root.map(Root),
-            read_only: given(self.read_only),
-            write_only: given(self.write_only),
-            no_overwrite: given(self.no_overwrite),
-            allow_start_up_files: given(self.allow_start_up_files),
-            max_file_size: self.max_file_size,
-            umask: self.umask,
-            atomic: self.atomic,
-            commit: self.commit,
-            metadata: self.metadata,
-            sync: self.sync,
-            pipeline: self.pipeline,
-            idle_timeout: self.idle_timeout,
-            stall_timeout: self.stall_timeout,
-            time_limit: self.time_limit,
-            sandbox: self.sandbox,
-            log: self.log.map(Destination::from),
-            log_format: self.log_format,
-            audit: self.audit,
-            checksum: self.checksum,
-            ..Section::default()
-        };
-        Options { line, config: self.config, entry }
-    }
-}
-
-const ABOUT: &str = "\
-Serve the server's half of scp, inside one directory.
-
-sshd starts it; it speaks the SCP protocol on its standard input and output, stores (-t) or sends (-f) files, and
-cannot be led out of the directory given by --root. In sshd_config:
-
-    Match Group partners
-        ForceCommand /usr/bin/scp-server --root /srv/drop/%u
-
-Clients then use any scp; OpenSSH's since version 9 with -O: scp -O file host:";
 
 const AUTHORIZED_KEY: &str = "\
 Write the lines for authorized_keys that let the keys in KEYFILE, which ssh-keygen wrote, start scp-server with these
@@ -250,118 +208,10 @@ struct Asked {
     line: Line,
 }
 
-/// The command line as clap reads it.
-#[derive(Debug, Parser)]
-#[command(
-    name = "scp-server",
-    version,
-    about = ABOUT,
-    override_usage = "scp-server [OPTIONS]                       forced command: $SSH_ORIGINAL_COMMAND is served
-       scp-server [OPTIONS] -c COMMAND            login shell: COMMAND is served
-       scp-server [OPTIONS] -t|-f [-rpdvq] [--] PATH...
-                                                  this request is served, whatever the client asks for",
-    after_help = "Exit status: 0 if all was copied, 1 if anything was not. See scp-server(8)."
-)]
-struct Line {
-    /// Read the configuration from FILE; without this from /etc/scp-server.toml, if it is there
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Confine the client to DIR; %u, %U, %h and %% stand for user, uid, home and %
-    #[arg(long, value_name = "DIR")]
-    root: Option<OsString>,
-
-    /// Allow downloads only
-    #[arg(long, conflicts_with = "write_only")]
-    read_only: bool,
-
-    /// Allow uploads only
-    #[arg(long)]
-    write_only: bool,
-
-    /// Never put a file in the place of another
-    #[arg(long)]
-    no_overwrite: bool,
-
-    /// Refuse larger files: bytes, or with K, M, G, T (powers of 1024)
-    #[arg(long, value_name = "SIZE", value_parser = str::parse::<Bytes>)]
-    max_file_size: Option<Bytes>,
-
-    /// Permission bits that new files and directories do not get without -p
-    #[arg(long, value_name = "OCTAL", value_parser = str::parse::<Octal>)]
-    umask: Option<Octal>,
-
-    /// Without a root: replace a file by a new one, or write into it where that keeps links and owner, or always
-    #[arg(long, value_name = "WHEN", value_enum)]
-    atomic: Option<Replacement>,
-
-    /// What gets its name in one step: each file, or a directory with all that is in it, in the place of the old one
-    #[arg(long, value_name = "WHAT", value_enum)]
-    commit: Option<Unit>,
-
-    /// When a mode or times cannot be set: fail, only log it, or neither; the file stays
-    #[arg(long, value_name = "HOW", value_enum)]
-    metadata: Option<Metadata>,
-
-    /// Make files durable before they are acknowledged, or all of them before the exit
-    #[arg(long, value_name = "WHAT", value_enum)]
-    sync: Option<Sync>,
-
-    /// Acknowledge records before they come: what is certain, nothing, or a window for clients that wait for the end
-    #[arg(long, value_name = "HOW", value_enum)]
-    pipeline: Option<Pipeline>,
-
-    /// Let clients replace .ssh, .bashrc and the like where the account's home lies in the root
-    #[arg(long)]
-    allow_start_up_files: bool,
-
-    /// End a session that sends no whole record for so long; 0: never [default: 3600]
-    #[arg(long, value_name = "SECONDS")]
-    idle_timeout: Option<u64>,
-
-    /// End a session whose file does not move on for so long; 0: never [default: 900]
-    #[arg(long, value_name = "SECONDS")]
-    stall_timeout: Option<u64>,
-
-    /// End a session after so long, whatever it does; 0: never [default: 0]
-    #[arg(long, value_name = "SECONDS")]
-    time_limit: Option<u64>,
-
-    /// Let the kernel confine the process too: all layers or no service, as far as it can, or not
-    #[arg(long, value_name = "HOW", value_enum)]
-    sandbox: Option<Sandbox>,
-
-    /// Say which layers of the sandbox work here, and exit
-    #[arg(long, conflicts_with_all = ["command", "request"])]
-    sandbox_report: bool,
-
-    /// Log events: syslog, journal, stderr, or a file's path
-    #[arg(long, value_name = "WHERE")]
-    log: Option<OsString>,
-
-    /// How an event is written: for people, for programs, or as FTP servers write transfers
-    #[arg(long, value_name = "FORMAT", value_enum)]
-    log_format: Option<Format>,
-
-    /// When the log cannot be written: go on, or serve nothing
-    #[arg(long, value_name = "HOW", value_enum)]
-    audit: Option<Audit>,
-
-    /// Log a checksum of each file's contents
-    #[arg(long, value_name = "WHICH", value_enum)]
-    checksum: Option<Checksum>,
-
-    /// Serve COMMAND, as a login shell is asked to
-    #[arg(short = 'c', value_name = "COMMAND", conflicts_with = "request")]
-    command: Option<OsString>,
-
-    /// The request: -t or -f, other letters of scp, and paths
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    request: Vec<OsString>,
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::policy::{Bytes, Destination, Octal, Replacement, Root, Sync};
+
     use super::*;
 
     fn read_words(words: &[&str]) -> Result<Options, clap::Error> {
