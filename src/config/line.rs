@@ -63,6 +63,17 @@ impl<'t> Place<'t> {
         self.text.get(self.at..end.at).unwrap_or_default()
     }
 
+    /// Returns the number of the line, from 1.
+    pub(super) fn number(self) -> usize {
+        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
+        before.iter().filter(|&&byte| byte == b'\n').count().saturating_add(1)
+    }
+
+    /// Goes to the end of a text that has to be here.
+    pub(super) fn after(self, text: &str) -> Option<Self> {
+        self.rest().starts_with(text.as_bytes()).then_some(self.plus(text.len()))
+    }
+
     /// Reads the line that begins here; the next one begins where it ends.
     pub(super) fn line(self) -> (Line<'t>, Self) {
         let first = self.after_blanks();
@@ -89,17 +100,14 @@ impl<'t> Place<'t> {
     }
 
     fn head(self) -> Option<(Line<'t>, Self)> {
-        let heads: [(&[u8], _); 3] = [
-            (b"[[match]]", Line::Head(Head::Match)),
-            (b"[default]", Line::Head(Head::Default)),
-            (b"[[match.path]]", Line::Path),
-        ];
-        for (head, line) in heads {
-            if self.rest().starts_with(head) {
-                return Some((line, self.plus(head.len()).over()?));
-            }
-        }
-        None
+        let (line, end) = if let Some(end) = self.after("[[match]]") {
+            (Line::Head(Head::Match), end)
+        } else if let Some(end) = self.after("[[match.path]]") {
+            (Line::Path, end)
+        } else {
+            (Line::Head(Head::Default), self.after("[default]")?)
+        };
+        Some((line, end.over()?))
     }
 
     fn pair(self) -> Option<(Line<'t>, Self)> {

@@ -11,59 +11,111 @@ use serde::de::value::{Error, MapDeserializer};
 
 use super::line::{Head, Line, Place, Value};
 use super::{Tables, Text, counts};
-use crate::policy::{Account, Aside, Entry, Match, Section, When};
+use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
-    let mut whole = Text::default();
-    let mut piece = Piece { head: Head::Preamble, file, line: 1, begin: Place::first(text), aside: None };
+    let (mut whole, mut heard) = (Text::default(), Heard::default());
     let mut place = Place::first(text);
-    for number in 1.. {
-        let begin = place;
-        let line;
-        (line, place) = begin.line();
+    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false };
+    while !place.is_last() {
+        let (line, next) = place.line();
         match line {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, piece.begin.up_to(begin), account)?;
-                let aside = account.filter(|_| matches!(head, Head::Match)).map(Aside::from);
-                piece = Piece { head, line: number, begin, aside, ..piece };
+                whole.take(&piece, place, account)?;
+                piece = Piece { head, begin: place, is_aside: false, ..piece };
+                place = next;
+                if let (Head::Match, Some(account)) = (head, account) {
+                    (piece.is_aside, place) = heard.section(account, place);
+                }
             }
             Line::Foreign => return None,
-            Line::Empty => {}
-            Line::Odd => piece.aside = None,
-            Line::Pair(key, value) => drop(piece.aside.take_if(|aside| !aside.takes(key, &value))),
-            Line::Path => drop(piece.aside.take_if(|aside| !aside.takes_path())),
-        }
-        if place.is_last() {
-            break;
+            Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => {
+                piece.is_aside = false;
+                place = next;
+            }
         }
     }
-    whole.take(&piece, piece.begin.up_to(place), account)?;
+    whole.take(&piece, place, account)?;
     Some(whole)
+}
+
+/// What has been said in earlier sections, line by line. Many are written after the same pattern, and what is said again
+/// need not be read again.
+#[derive(Default)]
+struct Heard<'t> {
+    lines: Vec<(&'t str, Said)>,
+    /// The one that is likely to come.
+    next: usize,
+}
+
+impl<'t> Heard<'t> {
+    /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
+    #[inline(never)] // Its loop has the registers for itself.
+    fn section(&mut self, account: &Account, begin: Place<'t>) -> (bool, Place<'t>) {
+        let mut aside = Aside::from(account);
+        self.next = 0;
+        let mut place = self.again(begin, &mut aside);
+        while !place.is_last() {
+            let (line, next) = place.line();
+            match line {
+                Line::Empty => place = next,
+                Line::Path if aside.takes_path() => place = next,
+                Line::Pair(key, value) => {
+                    let Some(said) = aside.hears(key, &value).filter(|&said| aside.takes(said)) else {
+                        break;
+                    };
+                    self.note(place.up_to(next), said);
+                    place = self.again(next, &mut aside);
+                }
+                Line::Foreign | Line::Head(_) | Line::Odd | Line::Path => break,
+            }
+        }
+        (aside.is_settled(), place)
+    }
+
+    /// Goes past the lines that are likely here, if they are.
+    fn again(&mut self, begin: Place<'t>, aside: &mut Aside<'_>) -> Place<'t> {
+        let mut place = begin;
+        for (line, said) in self.lines.iter().skip(self.next) {
+            match place.after(line) {
+                Some(next) if aside.takes(*said) => place = next,
+                _ => break,
+            }
+            self.next = self.next.saturating_add(1);
+        }
+        place
+    }
+
+    fn note(&mut self, line: &'t str, said: Said) {
+        match self.lines.get_mut(self.next) {
+            Some(likely) => *likely = (line, said),
+            None => self.lines.push((line, said)),
+        }
+        self.next = self.next.saturating_add(1);
+    }
 }
 
 /// Lines of the file that are read together.
 struct Piece<'t> {
     head: Head,
     file: &'t str,
-    /// The number of the first line.
-    line: usize,
-    /// Where that begins.
     begin: Place<'t>,
-    /// None if it is not for us to tell whether the section is about somebody else.
-    aside: Option<Aside<'t>>,
+    /// Whether it is known to be right, and about somebody else.
+    is_aside: bool,
 }
 
 impl Text {
-    fn take(&mut self, piece: &Piece<'_>, lines: &str, account: Option<&Account>) -> Option<()> {
+    fn take(&mut self, piece: &Piece<'_>, end: Place<'_>, account: Option<&Account>) -> Option<()> {
+        let lines = piece.begin.up_to(end);
         match piece.head {
             Head::Preamble => {
                 let Preamble { include } = read_pairs(lines).or_else(|| toml::from_str(lines).ok())?;
                 self.include = include;
             }
             // Of two hundred sections, that is nearly every one.
-            Head::Match if piece.aside.as_ref().is_some_and(Aside::is_settled) => {}
+            Head::Match if piece.is_aside => {}
             Head::Match => {
                 let one: Match = read_pairs(lines).or_else(|| {
                     let tables: Tables = toml::from_str(lines).ok()?;
@@ -89,7 +141,7 @@ impl Text {
 
 impl Piece<'_> {
     fn entry(&self, when: When, section: Section) -> Entry {
-        Entry { origin: format!("{}:{}", self.file, self.line), when, section }
+        Entry { origin: format!("{}:{}", self.file, self.begin.number()), when, section }
     }
 }
 
@@ -211,6 +263,34 @@ mod tests {
         usize::try_from(*state % 1_000_003).unwrap()
     }
 
+    /// Every other time, the sections are about somebody else.
+    fn account(number: usize) -> Account {
+        let print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+        Account {
+            name: Some(if number.is_multiple_of(2) { "bob" } else { "zoe" }.into()),
+            address: "192.0.2.1".parse().ok().filter(|_| number.is_multiple_of(3)),
+            keys: vec![Key::with(print.into(), vec!["bea".into()])],
+            ..Account::default()
+        }
+    }
+
+    struct Compared {
+        is_right: bool,
+        /// How many sections were; none if the text was not read the short way.
+        left_out: Option<usize>,
+    }
+
+    fn compare(text: &str, account: &Account) -> Compared {
+        let long = read_all("f", text, Some(account));
+        let is_right = long.is_ok();
+        let left_out = read("f", text, Some(account)).map(|short| {
+            let left_out = text.matches("[[match]]").count().saturating_sub(short.matches.len());
+            assert_eq!(long, Ok(short), "{text}");
+            left_out
+        });
+        Compared { is_right, left_out }
+    }
+
     #[test]
     fn what_is_read_the_short_way_is_what_the_library_reads() {
         let mut state = 0x5eed;
@@ -218,23 +298,10 @@ mod tests {
         for _ in 0..300_000 {
             let count = random(&mut state) % 9;
             let text: String = (0..count).map(|_| LINES[random(&mut state) % LINES.len()]).collect();
-            // Every other time the sections are about somebody else.
-            let name = if count.is_multiple_of(2) { "bob" } else { "zoe" };
-            let print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
-            let account = Account {
-                name: Some(name.into()),
-                address: "192.0.2.1".parse().ok().filter(|_| count.is_multiple_of(3)),
-                keys: vec![Key::with(print.into(), vec!["bea".into()])],
-                ..Account::default()
-            };
-            let long = read_all("f", &text, Some(&account));
-            read_long += usize::from(long.is_ok());
-            if let Some(short) = read("f", &text, Some(&account)) {
-                let heads = text.matches("[[match]]").count();
-                left_out += heads.saturating_sub(short.matches.len());
-                assert_eq!(long, Ok(short), "{text}");
-                read_short += 1;
-            }
+            let compared = compare(&text, &account(count));
+            read_long += usize::from(compared.is_right);
+            read_short += usize::from(compared.left_out.is_some());
+            left_out += compared.left_out.unwrap_or_default();
             let section: Option<Section> =
                 read_pairs(&text).filter(|_| !text.contains("[[match]]") && !text.contains("[default]"));
             if let Some(section) = section {
@@ -247,5 +314,35 @@ mod tests {
         assert!(read_short * 100 > read_long * 90, "{read_short} of {read_long}");
         assert!(plain_forms > 1000, "{plain_forms}");
         assert!(left_out > 100, "{left_out}");
+    }
+
+    #[test]
+    fn what_earlier_sections_have_said_is_not_taken_for_something_else() {
+        let mut state = 0x5eed;
+        let (mut right, mut left_out) = (0, 0);
+        for number in 0..20_000 {
+            let count = 1 + random(&mut state) % 4;
+            let pattern: Vec<&str> = (0..count).map(|_| LINES[random(&mut state) % LINES.len()]).collect();
+            let mut text = String::new();
+            for _ in 0..2 + random(&mut state) % 4 {
+                text.push_str("[[match]]\nuser = 'eve'\n");
+                for line in &pattern {
+                    match random(&mut state) % 24 {
+                        0 => text.push_str(LINES[random(&mut state) % LINES.len()]),
+                        1 => {}
+                        2 => text.extend([*line, *line]),
+                        // Begins as what is likely, and goes on.
+                        3 => text.extend([line.trim_end(), " \n"]),
+                        4 => text.extend([line.trim_end(), "x\n"]),
+                        _ => text.push_str(line),
+                    }
+                }
+            }
+            let compared = compare(&text, &account(number));
+            right += usize::from(compared.is_right);
+            left_out += compared.left_out.unwrap_or_default();
+        }
+        assert!(right > 1000, "{right}");
+        assert!(left_out > 3000, "{left_out}");
     }
 }

@@ -27,20 +27,44 @@ impl<'a> From<&'a Account> for Aside<'a> {
     }
 }
 
+/// What a line of it says, for this account.
+#[derive(Clone, Copy)]
+pub struct Said {
+    key: Spelled,
+    /// Whether it can hold if it is a condition.
+    holds: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Spelled {
+    Rule(RuleKey),
+    Section(Keyword),
+}
+
 impl Aside<'_> {
-    /// Tells whether a key may be here, in the section or in its `[[match.path]]`, and have this value.
-    pub fn takes<'de, D: IntoDeserializer<'de>>(&mut self, key: &'de str, value: D) -> bool {
+    /// Reads a line of the section, or of the `[[match.path]]` that we are in; none if there is no such key, or the value
+    /// does not fit.
+    pub fn hears<'de, D: IntoDeserializer<'de>>(&self, key: &'de str, value: D) -> Option<Said> {
         let (key, value) = (BorrowedStrDeserializer::<Error>::new(key), value.into_deserializer());
-        match &mut self.rule {
-            Some(keys) => {
-                let key = RuleKey::deserialize(key);
-                key.is_ok_and(|key| keys.add(key.number()) && key.fits(value).is_ok())
+        if self.rule.is_some() {
+            let key = RuleKey::deserialize(key).ok()?;
+            key.fits(value).ok()?;
+            return Some(Said { key: Spelled::Rule(key), holds: true });
+        }
+        let word = Keyword::deserialize(key).ok()?;
+        let holds = can_hold(word, value, self.account).ok()?;
+        Some(Said { key: Spelled::Section(word), holds })
+    }
+
+    /// Tells whether a line may be here that says this. No key is both one of a section and one of a rule.
+    pub fn takes(&mut self, said: Said) -> bool {
+        match (said.key, &mut self.rule) {
+            (Spelled::Section(word), None) => {
+                self.concerns &= said.holds;
+                self.keys.add(word.number())
             }
-            None => Keyword::deserialize(key).is_ok_and(|word| {
-                let holds = can_hold(word, value, self.account);
-                self.concerns &= matches!(holds, Ok(true));
-                self.keys.add(word.number()) && holds.is_ok()
-            }),
+            (Spelled::Rule(key), Some(keys)) => keys.add(key.number()),
+            (Spelled::Section(_), Some(_)) | (Spelled::Rule(_), None) => false,
         }
     }
 

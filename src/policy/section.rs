@@ -78,6 +78,9 @@ macro_rules! keys {
             }
         }
 
+        /// The keys of the file that are conditions, as identifiers.
+        pub const CONDITIONS: &[&str] = &[$(stringify!($condition),)*];
+
         /// The keys of the file as identifiers, conditions first.
         pub const KEYS: &[&str] = &[$(stringify!($condition),)* $(stringify!($key),)*];
     };
