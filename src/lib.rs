@@ -31,7 +31,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -181,8 +180,7 @@ fn converse(
         audit::record(&Event::HomeInside)?;
     }
     let direction = Direction::of(request, jail.unit());
-    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
-    let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
+    let layers = sandbox::enter(demand, jail.bounds(), direction, file_size).map_err(Abort::Unprotected)?;
     audit::learn(|session| session.layers = layers.active().collect());
     layers.missing().try_for_each(|missing| audit::record(&Event::Unprotected(missing)))?;
     // Only now is the peer listened to.
@@ -208,9 +206,9 @@ fn sit(seats: &Path, account: &Account, limit: u64) -> Result<Seat, Abort> {
 /// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.
 fn report() -> Result<Tally, Told> {
     let everywhere = Grant::default();
-    let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
+    let jail = Jail::open(everywhere).map_err(usage)?;
     let lookup = jail::report_lookup();
-    let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
+    let layers = sandbox::enter(Sandbox::Try, jail.bounds(), Direction::Storing, None).map_err(usage)?;
     answer(format_args!("{layers}{lookup}\n"), layers.missing().next().is_none())
 }
 

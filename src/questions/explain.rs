@@ -1,7 +1,6 @@
 //! `explain`: what would become of a request, found out by the rooms that a session goes through, as the account.
 
 use std::fmt;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -277,9 +276,8 @@ fn log(destination: &Destination) -> String {
 
 /// Enters the sandbox, as a session that requires it.
 fn protect(jail: &Jail, request: &Request) -> Result<(), Abort> {
-    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
     let direction = Direction::of(request, jail.unit());
-    let entered = sandbox::enter(Sandbox::Require, bounds.as_fd(), direction, None);
+    let entered = sandbox::enter(Sandbox::Require, jail.bounds(), direction, None);
     entered.map(drop).map_err(Abort::Unprotected)
 }
 
