@@ -337,8 +337,16 @@ impl FromStr for Expiry {
 }
 
 /// A time zone by its name: `Europe/Berlin`, `UTC`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Zone(TimeZone);
+
+impl PartialEq for Zone {
+    /// Compares the names. The library would look up which ones mean the same, in a table of pointers that every start of the
+    /// program would relocate.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iana_name() == other.0.iana_name()
+    }
+}
 
 impl FromStr for Zone {
     type Err = String;
@@ -446,6 +454,14 @@ mod tests {
         for wrong in ["8-18", "Mon-", "Mon 08:00", "25:00-26:00", "mon 08:00-18:00", "08:00-18:00 Mon"] {
             assert!(wrong.parse::<Hours>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn zones_are_the_same_if_their_names_are() {
+        let zone = |name: &str| -> Zone { name.parse().unwrap() };
+        assert_eq!(zone("Europe/Berlin"), zone("europe/berlin"));
+        assert_ne!(zone("Europe/Berlin"), zone("Europe/Paris"));
+        assert_eq!(zone("UTC"), zone("utc"));
     }
 
     #[test]
