@@ -67,10 +67,9 @@ impl<'t> Place<'t> {
         self.text.get(self.at..end.at).unwrap_or_default()
     }
 
-    /// Returns the number of the line, from 1.
-    pub(super) fn number(self) -> usize {
-        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
-        before.iter().filter(|&&byte| byte == b'\n').count().saturating_add(1)
+    /// Counts the lines from here to there.
+    pub(super) fn lines_to(self, end: Self) -> usize {
+        self.up_to(end).bytes().filter(|&byte| byte == b'\n').count()
     }
 
     /// Goes to the end of a text that has to be here.

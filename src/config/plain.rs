@@ -16,13 +16,13 @@ use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
     let (mut whole, mut heard) = (Text::default(), Heard::default());
     let mut place = Place::first(text);
-    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false };
+    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false, counted: (place, 1) };
     while !place.is_last() {
         let mut begin = place;
         match place.line() {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, begin, account)?;
+                whole.take(&mut piece, begin, account)?;
                 let about = account.filter(|_| matches!(head, Head::Match));
                 let is_aside = about.is_some_and(|account| heard.sections(account, &mut begin, &mut place));
                 piece = Piece { head, begin, is_aside, ..piece };
@@ -31,7 +31,7 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
             Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => piece.is_aside = false,
         }
     }
-    whole.take(&piece, place, account)?;
+    whole.take(&mut piece, place, account)?;
     Some(whole)
 }
 
@@ -113,10 +113,12 @@ struct Piece<'t> {
     begin: Place<'t>,
     /// Whether it is known to be right, and about somebody else.
     is_aside: bool,
+    /// The line that was asked for last, and its number.
+    counted: (Place<'t>, usize),
 }
 
 impl Text {
-    fn take(&mut self, piece: &Piece<'_>, end: Place<'_>, account: Option<&Account>) -> Option<()> {
+    fn take<'t>(&mut self, piece: &mut Piece<'t>, end: Place<'t>, account: Option<&Account>) -> Option<()> {
         let lines = piece.begin.up_to(end);
         match piece.head {
             Head::Preamble => {
@@ -149,8 +151,11 @@ impl Text {
 }
 
 impl Piece<'_> {
-    fn entry(&self, when: When, section: Section) -> Entry {
-        Entry { origin: format!("{}:{}", self.file, self.begin.number()), when, section }
+    fn entry(&mut self, when: When, section: Section) -> Entry {
+        let (place, number) = self.counted;
+        let number = number.saturating_add(place.lines_to(self.begin));
+        self.counted = (self.begin, number);
+        Entry { origin: format!("{}:{number}", self.file), when, section }
     }
 }
 
