@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 
 use crate::config::{self, Text, Wrong};
 use crate::pattern::Pattern;
-use crate::policy::{Config, Section, When};
+use crate::policy::{Account, Config, Section};
 use crate::words::Letter;
 
 /// The file that is read where the command line names none.
@@ -24,12 +24,12 @@ pub fn directory(named: Option<&Path>) -> &Path {
     parent.map_or(Path::new("/"), |parent| if parent == Path::new("") { Path::new(".") } else { parent })
 }
 
-/// Reads the file, and what it includes, if there is one; the one that the command line names has to be there. Sections
-/// whose conditions do not count are left out.
+/// Reads the file, and what it includes, if there is one; the one that the command line names has to be there. With an
+/// account, sections that cannot be about it are left out.
 ///
 /// # Errors
 /// It is wrong, or others could have written it: then nobody is served.
-pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool) -> Result<Config, Wrong> {
+pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> Result<Config, Wrong> {
     let path = named.unwrap_or(Path::new(DEFAULT));
     let mut config = Config::of_line(line.clone());
     let text = match open(path) {
@@ -37,11 +37,11 @@ pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool
         Err(Unread::Absent) if named.is_none() => return Ok(config),
         Err(unread) => return Err(wrong(path, &unread)),
     };
-    let Text { include, matches, default } = config::read(&path.display().to_string(), &text, &counts)?;
+    let Text { include, matches, default } = config::read(&path.display().to_string(), &text, account)?;
     for pattern in &include {
         for path in included(path, pattern)? {
             let text = open(&path).map_err(|unread| wrong(&path, &unread))?;
-            let text = config::read(&path.display().to_string(), &text, &counts)?;
+            let text = config::read(&path.display().to_string(), &text, account)?;
             if !text.include.is_empty() {
                 return Err(refuse(&path, "an included file includes no other".into()));
             }
@@ -57,7 +57,7 @@ pub fn read(named: Option<&Path>, line: &Section, counts: impl Fn(&When) -> bool
 /// Returns the patterns of `include`, each with the files that it stands for. Of a file that cannot be read there are none.
 pub fn includes(path: &Path) -> Vec<(String, Vec<PathBuf>)> {
     let text = open(path).ok();
-    let text = text.and_then(|text| config::read(&path.display().to_string(), &text, |_| false).ok());
+    let text = text.and_then(|text| config::read(&path.display().to_string(), &text, None).ok());
     let patterns = text.map(|text| text.include).unwrap_or_default();
     let found = |pattern: String| included(path, &pattern).ok().map(|files| (pattern, files));
     patterns.into_iter().filter_map(found).collect()

@@ -31,7 +31,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -115,7 +114,7 @@ fn serve(options: Options) -> Result<Tally, Told> {
     let request = understand(&options.entry, &spelled);
 
     let mut account = account::look_up();
-    let config = etc::read(options.config.as_deref(), &options.line, |when| when.concerns(&account));
+    let config = etc::read(options.config.as_deref(), &options.line, Some(&account));
     if config.as_ref().is_ok_and(Config::asks_for_groups) {
         account.groups = account::groups();
     }
@@ -181,8 +180,7 @@ fn converse(
         audit::record(&Event::HomeInside)?;
     }
     let direction = Direction::of(request, jail.unit());
-    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
-    let layers = sandbox::enter(demand, bounds.as_fd(), direction, file_size).map_err(Abort::Unprotected)?;
+    let layers = sandbox::enter(demand, jail.bounds(), direction, file_size).map_err(Abort::Unprotected)?;
     audit::learn(|session| session.layers = layers.active().collect());
     layers.missing().try_for_each(|missing| audit::record(&Event::Unprotected(missing)))?;
     // Only now is the peer listened to.
@@ -208,9 +206,9 @@ fn sit(seats: &Path, account: &Account, limit: u64) -> Result<Seat, Abort> {
 /// Says on stdout which layers of the sandbox this kernel enforces, having put itself into them.
 fn report() -> Result<Tally, Told> {
     let everywhere = Grant::default();
-    let bounds = Jail::open(everywhere).and_then(|jail| jail.bounds()).map_err(usage)?;
+    let jail = Jail::open(everywhere).map_err(usage)?;
     let lookup = jail::report_lookup();
-    let layers = sandbox::enter(Sandbox::Try, bounds.as_fd(), Direction::Storing, None).map_err(usage)?;
+    let layers = sandbox::enter(Sandbox::Try, jail.bounds(), Direction::Storing, None).map_err(usage)?;
     answer(format_args!("{layers}{lookup}\n"), layers.missing().next().is_none())
 }
 
@@ -287,7 +285,7 @@ mod tests {
         let Ok(Order::Serve(options)) = invocation(words.into_iter()) else { panic!("a request is served") };
         let bob = Account::default();
         let patience = |default: &str| {
-            let file = config::read("f", default, |_| true).unwrap();
+            let file = config::read("f", default, None).unwrap();
             let config = Config {
                 default: file.default.into_iter().collect(),
                 ..Config::of_line(options.line.clone())

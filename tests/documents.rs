@@ -112,16 +112,16 @@ fn the_manual_of_the_file_names_every_key_that_the_program_knows_and_no_other() 
     assert_eq!(named.len(), once.len(), "a key has two paragraphs");
     assert_eq!(once, keys());
     // The outermost level has no other keys than these.
-    let unknown = config::read("f", "key = 1", |_| true).unwrap_err();
+    let unknown = config::read("f", "key = 1", None).unwrap_err();
     assert!(unknown.why.ends_with("expected one of `include`, `match`, `default`"), "{unknown}");
-    let unknown = config::read("f", "[default]\npath = [{ x = 1 }]", |_| true).unwrap_err();
+    let unknown = config::read("f", "[default]\npath = [{ x = 1 }]", None).unwrap_err();
     assert!(unknown.why.ends_with("expected one of `pattern`, `allow`, `deny`, `hide`"), "{unknown}");
 }
 
 #[test]
 fn the_example_of_the_file_is_one_that_the_program_takes_and_has_every_key() {
     let example = document("packaging/scp-server.toml");
-    let text = config::read("scp-server.toml", &example, |_| true).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let text = config::read("scp-server.toml", &example, None).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert!(text.matches.len() >= 5 && text.default.is_some());
     let used: BTreeSet<String> = example
         .lines()

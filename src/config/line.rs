@@ -10,12 +10,14 @@ pub(super) enum Line<'t> {
     Head(Head),
     /// The head of some other table, or the middle of a list: not for us.
     Foreign,
-    /// Of the piece that we are in, such as `[[match.path]]`, but not plain.
+    /// `[[match.path]]`.
+    Path,
+    /// Of the piece that we are in, but not plain.
     Odd,
     /// Nothing, or a comment.
     Empty,
     /// A plain line: `key = "value"  # comment`.
-    Pair(Pair<'t>),
+    Pair(&'t str, Value<'t>),
 }
 
 #[derive(Clone, Copy)]
@@ -28,142 +30,214 @@ pub(super) enum Head {
     Match,
 }
 
-/// A key and its value.
-pub(super) type Pair<'t> = (&'t str, Value<'t>);
-
 /// A value of the kinds that the keys take.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub(super) enum Value<'t> {
     Flag(bool),
     Number(i64),
     Text(&'t str),
-    Texts(Vec<&'t str>),
+    /// The texts of a list, to be read again.
+    Texts(Texts<'t>),
 }
 
-/// A place in the text. Nothing but `line` goes past the end of a line.
-pub(super) struct Cursor<'t> {
-    pub(super) text: &'t str,
-    pub(super) at: usize,
+/// A place in the text.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'t> {
+    text: &'t str,
+    at: usize,
 }
 
-impl<'t> Cursor<'t> {
-    /// Reads a line, and goes to the next one.
-    pub(super) fn line(&mut self) -> Line<'t> {
-        self.skip_blanks();
-        let line = match self.peek() {
-            None | Some(b'\n' | b'#') => Line::Empty,
-            Some(b'[') => self.head(),
-            Some(_) => self.pair().map_or(Line::Odd, Line::Pair),
+impl<'t> Place<'t> {
+    /// Begins.
+    pub(super) fn first(text: &'t str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Tells whether nothing is left.
+    pub(super) fn is_last(self) -> bool {
+        self.at >= self.text.len()
+    }
+
+    /// Returns what is between here and there.
+    pub(super) fn up_to(self, end: Self) -> &'t str {
+        self.text.get(self.at..end.at).unwrap_or_default()
+    }
+
+    /// Returns the number of the line, from 1.
+    pub(super) fn number(self) -> usize {
+        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
+        before.iter().filter(|&&byte| byte == b'\n').count().saturating_add(1)
+    }
+
+    /// Goes to the end of a text that has to be here.
+    pub(super) fn after(self, text: &str) -> Option<Self> {
+        self.rest().starts_with(text.as_bytes()).then_some(self.plus(text.len()))
+    }
+
+    /// Reads the line that begins here; the next one begins where it ends.
+    pub(super) fn line(self) -> (Line<'t>, Self) {
+        let first = self.after_blanks();
+        let (line, end) = match first.peek() {
+            None | Some(b'\n' | b'#') => (Line::Empty, first),
+            Some(b'[') => first.head().unwrap_or((Line::Foreign, first)),
+            Some(_) => first.pair().unwrap_or((Line::Odd, first)),
         };
-        if !self.eat(b'\n') {
-            self.take(|byte| byte != b'\n');
-            self.eat(b'\n');
+        match end.eat(b'\n') {
+            Some(next) => (line, next),
+            None => end.leave(line),
         }
-        line
     }
 
-    fn head(&mut self) -> Line<'t> {
-        let heads: [(&[u8], _); 3] = [
-            (b"[[match]]", Line::Head(Head::Match)),
-            (b"[default]", Line::Head(Head::Default)),
-            (b"[[match.path]]", Line::Odd),
-        ];
-        for (head, line) in heads {
-            if self.rest().starts_with(head) {
-                self.at = self.at.saturating_add(head.len());
-                return if self.is_over() { line } else { Line::Foreign };
-            }
-        }
-        Line::Foreign
-    }
-
-    fn pair(&mut self) -> Option<Pair<'t>> {
-        let key = self.take(is_bare);
-        self.skip_blanks();
-        if key.is_empty() || !self.eat(b'=') {
-            return None;
-        }
-        self.skip_blanks();
-        let value = match self.peek()? {
-            b'"' | b'\'' => Value::Text(self.quoted()?),
-            b'[' => Value::Texts(self.list()?),
-            _ => match self.take(is_bare) {
-                "true" => Value::Flag(true),
-                "false" => Value::Flag(false),
-                digits if digits.len() > 1 && digits.starts_with('0') => return None,
-                digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    Value::Number(digits.parse().ok()?)
-                }
-                _ => return None,
-            },
+    /// Leaves out the rest of a line, which is a comment if it is plain.
+    fn leave(self, line: Line<'t>) -> (Line<'t>, Self) {
+        let (comment, end) = self.span(|byte| byte != b'\n');
+        let line = match line {
+            line if is_comment(comment) => line,
+            Line::Head(_) | Line::Foreign => Line::Foreign,
+            Line::Path | Line::Odd | Line::Empty | Line::Pair(..) => Line::Odd,
         };
-        self.is_over().then_some((key, value))
+        (line, end.eat(b'\n').unwrap_or(end))
     }
 
-    /// Reads a text that stands for itself: no escapes, not several lines.
-    fn quoted(&mut self) -> Option<&'t str> {
+    fn head(self) -> Option<(Line<'t>, Self)> {
+        let (line, end) = if let Some(end) = self.after("[[match]]") {
+            (Line::Head(Head::Match), end)
+        } else if let Some(end) = self.after("[[match.path]]") {
+            (Line::Path, end)
+        } else {
+            (Line::Head(Head::Default), self.after("[default]")?)
+        };
+        Some((line, end.over()?))
+    }
+
+    fn pair(self) -> Option<(Line<'t>, Self)> {
+        let (key, end) = self.span(is_of_key);
+        let value = end.after_blanks().eat(b'=')?.after_blanks();
+        let (value, end) = match value.peek()? {
+            b'"' | b'\'' => value.quoted().map(|(text, end)| (Value::Text(text), end))?,
+            b'[' => value.list().map(|(texts, end)| (Value::Texts(texts), end))?,
+            _ => value.word()?,
+        };
+        Some((Line::Pair(key, value), end.over()?))
+    }
+
+    fn word(self) -> Option<(Value<'t>, Self)> {
+        let (word, end) = self.span(|byte| byte.is_ascii_alphanumeric());
+        let value = match word {
+            "true" => Value::Flag(true),
+            "false" => Value::Flag(false),
+            digits if digits.len() > 1 && digits.starts_with('0') => return None,
+            digits => Value::Number(digits.parse().ok()?),
+        };
+        Some((value, end))
+    }
+
+    /// Reads a text that stands for itself: no escapes, no quotes inside, not several lines.
+    fn quoted(self) -> Option<(&'t str, Self)> {
         let quote = self.peek().filter(|quote| matches!(quote, b'"' | b'\''))?;
-        self.eat(quote);
-        let inside = self.take(|byte| byte != quote && !matches!(byte, b'\\' | b'\n'));
+        let (inside, end) = self.plus(1).span(is_plain);
+        let end = end.eat(quote)?;
         // Two quotes may be the beginning of three.
-        (self.eat(quote) && !self.eat(quote)).then_some(inside)
+        (end.peek() != Some(quote)).then_some((inside, end))
     }
 
-    fn list(&mut self) -> Option<Vec<&'t str>> {
-        let mut texts = Vec::new();
-        self.eat(b'[');
-        self.skip_blanks();
-        while !self.eat(b']') {
-            texts.push(self.quoted()?);
-            self.skip_blanks();
-            if !self.eat(b',') && self.peek() != Some(b']') {
-                return None;
+    fn list(self) -> Option<(Texts<'t>, Self)> {
+        let first = self.eat(b'[')?.after_blanks();
+        let mut next = first;
+        loop {
+            if let Some(end) = next.eat(b']') {
+                return Some((Texts(first), end));
             }
-            self.skip_blanks();
+            let (_, end) = next.quoted()?;
+            let end = end.after_blanks();
+            next = match end.eat(b',') {
+                Some(next) => next.after_blanks(),
+                None if end.peek() == Some(b']') => end,
+                None => return None,
+            };
         }
-        Some(texts)
     }
 
-    /// Tells whether nothing but a comment is left of the line.
-    fn is_over(&mut self) -> bool {
-        self.skip_blanks();
-        matches!(self.peek(), None | Some(b'\n' | b'#'))
+    /// Goes to the end of the line, or to a comment; nothing else may be left of it.
+    fn over(self) -> Option<Self> {
+        let end = self.after_blanks();
+        matches!(end.peek(), None | Some(b'\n' | b'#')).then_some(end)
     }
 
-    pub(super) fn rest(&self) -> &'t [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    fn after_blanks(self) -> Self {
+        self.span(|byte| matches!(byte, b' ' | b'\t')).1
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
-        let is_there = self.peek() == Some(byte);
-        self.at = self.at.saturating_add(usize::from(is_there));
-        is_there
+    fn eat(self, byte: u8) -> Option<Self> {
+        (self.peek() == Some(byte)).then_some(self.plus(1))
     }
 
-    fn peek(&self) -> Option<u8> {
+    fn peek(self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn skip_blanks(&mut self) {
-        while let Some(b' ' | b'\t') = self.peek() {
-            self.at = self.at.saturating_add(1);
+    /// Takes bytes up to one that is not wanted.
+    fn span(self, is_wanted: impl Fn(u8) -> bool) -> (&'t str, Self) {
+        let mut end = self;
+        while end.peek().is_some_and(&is_wanted) {
+            end = end.plus(1);
         }
+        (self.up_to(end), end)
     }
 
-    fn take(&mut self, wanted: impl Fn(u8) -> bool) -> &'t str {
-        let rest = self.rest();
-        let length = rest.iter().position(|&byte| !wanted(byte)).unwrap_or(rest.len());
-        let (begin, end) = (self.at, self.at.saturating_add(length));
-        self.at = end;
-        self.text.get(begin..end).unwrap_or_default()
+    fn plus(self, length: usize) -> Self {
+        Self { at: self.at.saturating_add(length), ..self }
+    }
+
+    fn rest(self) -> &'t [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 }
-
-fn is_bare(byte: u8) -> bool {
-    // What is likely first: this is asked of every other byte of the file.
-    byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_alphanumeric() || byte == b'_'
+/// Tells whether a key may have this byte; each that there is, is made up of these.
+fn is_of_key(byte: u8) -> bool {
+    OF_KEYS.get(usize::from(byte)) == Some(&true)
 }
 
+/// Tells whether a byte stands for itself wherever there are quotes around it.
+fn is_plain(byte: u8) -> bool {
+    PLAIN.get(usize::from(byte)) == Some(&true)
+}
+
+// Tables, as every byte of a file is asked about.
+const OF_KEYS: [bool; 256] = table(b"-abcdefghijklmnopqrstuvwxyz");
+const PLAIN: [bool; 256] =
+    table(b" !#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~");
+
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "done by the compiler, which would say")]
+const fn table(bytes: &[u8]) -> [bool; 256] {
+    let (mut table, mut left) = ([false; 256], bytes);
+    while let [byte, rest @ ..] = left {
+        table[*byte as usize] = true;
+        left = rest;
+    }
+    table
+}
+
+/// Tells whether a comment may be that: control characters are not allowed.
+fn is_comment(text: &str) -> bool {
+    // Without an early end, which keeps the compiler from taking many bytes at once.
+    text.bytes().fold(true, |yes, byte| yes & (byte >= b' ' && byte != 0x7f || byte == b'\t'))
+}
+
+/// The texts of a list that is plain, and what follows it.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'t>(Place<'t>);
+
+impl<'t> Iterator for Texts<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let (text, end) = self.0.quoted()?;
+        let end = end.after_blanks();
+        self.0 = end.eat(b',').unwrap_or(end).after_blanks();
+        Some(text)
+    }
+}
 impl<'t> IntoDeserializer<'t> for &Value<'t> {
     type Deserializer = Self;
 
@@ -180,7 +254,7 @@ impl<'de> Deserializer<'de> for &Value<'de> {
             Value::Flag(flag) => visitor.visit_bool(*flag),
             Value::Number(number) => visitor.visit_i64(*number),
             Value::Text(text) => visitor.visit_borrowed_str(text),
-            Value::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(texts.iter().copied())),
+            Value::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(*texts)),
         }
     }
 

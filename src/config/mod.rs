@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::policy::{Entry, Match, Section, When};
+use crate::policy::{Account, Entry, Match, Section, When};
 
 /// What a file says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -52,16 +52,21 @@ struct Tables {
     default: Option<Spanned<Section>>,
 }
 
-/// Reads the text of a file called `file`, and keeps the sections whose conditions count.
+/// Reads the text of a file called `file`; with an account, without the sections that cannot be about it.
 ///
 /// # Errors
 /// It is no TOML, has a key that is not known, or a value that does not fit, wherever that is.
-pub fn read(file: &str, text: &str, counts: impl Fn(&When) -> bool) -> Result<Text, Wrong> {
-    plain::read(file, text, &counts).map_or_else(|| read_all(file, text, &counts), Ok)
+pub fn read(file: &str, text: &str, account: Option<&Account>) -> Result<Text, Wrong> {
+    plain::read(file, text, account).map_or_else(|| read_all(file, text, account), Ok)
+}
+
+/// Tells whether a section is one to keep.
+fn counts(when: &When, account: Option<&Account>) -> bool {
+    account.is_none_or(|account| when.concerns(account))
 }
 
 /// Has the TOML library read all of it, which knows every form and what is wrong.
-fn read_all(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Result<Text, Wrong> {
+fn read_all(file: &str, text: &str, account: Option<&Account>) -> Result<Text, Wrong> {
     let tables: Tables = toml::from_str(text).map_err(|error| {
         let at = error.span().map(|span| position(text, span.start));
         // One line: where it stands is said before it.
@@ -75,7 +80,7 @@ fn read_all(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Result<T
         let (when, section) = table.into_inner().split();
         Entry { origin, when, section }
     });
-    let matches = matches.filter(|entry| counts(&entry.when)).collect();
+    let matches = matches.filter(|entry| counts(&entry.when, account)).collect();
     let default = tables.default.map(|table| Entry {
         origin: origin(table.span().start),
         when: When::default(),
@@ -112,7 +117,7 @@ mod tests {
     fn sections_know_where_they_stand() {
         let text = "# a comment\n[default]\nroot = '/srv'\n\n[[match]]\nuser = 'a'\n[[match.path]]\npattern = 'x'\n\
                     hide = true\n\n[[match]]\nuser = 'b'\n";
-        let read = read("f", text, |_| true).unwrap();
+        let read = read("f", text, None).unwrap();
         let origins: Vec<&str> = read.matches.iter().map(|entry| entry.origin.as_str()).collect();
         assert_eq!(origins, ["f:5", "f:11"]);
         assert_eq!(read.default.unwrap().origin, "f:2");
@@ -136,7 +141,7 @@ mod tests {
             ("[default", (1, 9), ""),
             ("[default]\nread-only = true\nread-only = true", (3, 1), "duplicate key"),
         ] {
-            let wrong = read("f", text, |_| true).unwrap_err();
+            let wrong = read("f", text, None).unwrap_err();
             assert!(wrong.why.contains(why), "{text:?}: {wrong}");
             assert_eq!(wrong.at, Some(at), "{text:?}: {wrong}");
         }

@@ -9,72 +9,126 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, MapDeserializer};
 
-use super::line::{Cursor, Head, Line, Pair};
-use super::{Tables, Text};
-use crate::policy::{Entry, Match, Section, When};
+use super::line::{Head, Line, Place, Value};
+use super::{Tables, Text, counts};
+use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
-pub(super) fn read(file: &str, text: &str, counts: &impl Fn(&When) -> bool) -> Option<Text> {
-    let mut whole = Text::default();
-    let mut piece = Piece { head: Head::Preamble, file, line: 1, pairs: Pairs::default(), is_plain: true };
-    let (mut cursor, mut start) = (Cursor { text, at: 0 }, 0);
-    for number in 1.. {
-        let at = cursor.at;
-        match cursor.line() {
+pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
+    let (mut whole, mut heard) = (Text::default(), Heard::default());
+    let mut place = Place::first(text);
+    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false };
+    while !place.is_last() {
+        let (line, next) = place.line();
+        match line {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, text.get(start..at)?, counts)?;
-                piece.pairs.clear();
-                piece = Piece { head, line: number, is_plain: true, ..piece };
-                start = at;
+                whole.take(&piece, place, account)?;
+                piece = Piece { head, begin: place, is_aside: false, ..piece };
+                place = next;
+                if let (Head::Match, Some(account)) = (head, account) {
+                    (piece.is_aside, place) = heard.section(account, place);
+                }
             }
             Line::Foreign => return None,
-            Line::Empty => {}
-            Line::Odd => piece.is_plain = false,
-            Line::Pair(pair) => piece.pairs.push(pair),
-        }
-        if cursor.rest().is_empty() {
-            break;
+            Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => {
+                piece.is_aside = false;
+                place = next;
+            }
         }
     }
-    whole.take(&piece, text.get(start..)?, counts)?;
+    whole.take(&piece, place, account)?;
     Some(whole)
+}
+
+/// What has been said in earlier sections, line by line. Many are written after the same pattern, and what is said again
+/// need not be read again.
+#[derive(Default)]
+struct Heard<'t> {
+    lines: Vec<(&'t str, Said)>,
+    /// The one that is likely to come.
+    next: usize,
+}
+
+impl<'t> Heard<'t> {
+    /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
+    #[inline(never)] // Its loop has the registers for itself.
+    fn section(&mut self, account: &Account, begin: Place<'t>) -> (bool, Place<'t>) {
+        let mut aside = Aside::from(account);
+        self.next = 0;
+        let mut place = self.again(begin, &mut aside);
+        while !place.is_last() {
+            let (line, next) = place.line();
+            match line {
+                Line::Empty => place = next,
+                Line::Path if aside.takes_path() => place = next,
+                Line::Pair(key, value) => {
+                    let Some(said) = aside.hears(key, &value).filter(|&said| aside.takes(said)) else {
+                        break;
+                    };
+                    self.note(place.up_to(next), said);
+                    place = self.again(next, &mut aside);
+                }
+                Line::Foreign | Line::Head(_) | Line::Odd | Line::Path => break,
+            }
+        }
+        (aside.is_settled(), place)
+    }
+
+    /// Goes past the lines that are likely here, if they are.
+    fn again(&mut self, begin: Place<'t>, aside: &mut Aside<'_>) -> Place<'t> {
+        let mut place = begin;
+        for (line, said) in self.lines.iter().skip(self.next) {
+            match place.after(line) {
+                Some(next) if aside.takes(*said) => place = next,
+                _ => break,
+            }
+            self.next = self.next.saturating_add(1);
+        }
+        place
+    }
+
+    fn note(&mut self, line: &'t str, said: Said) {
+        match self.lines.get_mut(self.next) {
+            Some(likely) => *likely = (line, said),
+            None => self.lines.push((line, said)),
+        }
+        self.next = self.next.saturating_add(1);
+    }
 }
 
 /// Lines of the file that are read together.
 struct Piece<'t> {
     head: Head,
     file: &'t str,
-    /// The number of the first line.
-    line: usize,
-    pairs: Pairs<'t>,
-    /// Whether the pairs are all that is there.
-    is_plain: bool,
+    begin: Place<'t>,
+    /// Whether it is known to be right, and about somebody else.
+    is_aside: bool,
 }
 
 impl Text {
-    fn take(&mut self, piece: &Piece<'_>, lines: &str, counts: &impl Fn(&When) -> bool) -> Option<()> {
-        let pairs = (piece.is_plain && is_printable(lines)).then_some(&piece.pairs);
+    fn take(&mut self, piece: &Piece<'_>, end: Place<'_>, account: Option<&Account>) -> Option<()> {
+        let lines = piece.begin.up_to(end);
         match piece.head {
             Head::Preamble => {
-                let Preamble { include } =
-                    pairs.and_then(Pairs::read).or_else(|| toml::from_str(lines).ok())?;
+                let Preamble { include } = read_pairs(lines).or_else(|| toml::from_str(lines).ok())?;
                 self.include = include;
             }
-            Head::Match if pairs.is_some_and(|pairs| pairs.are_aside(counts)) => {}
+            // Of two hundred sections, that is nearly every one.
+            Head::Match if piece.is_aside => {}
             Head::Match => {
-                let one: Match = pairs.and_then(Pairs::read).or_else(|| {
+                let one: Match = read_pairs(lines).or_else(|| {
                     let tables: Tables = toml::from_str(lines).ok()?;
                     tables.matches.into_iter().next().map(toml::Spanned::into_inner)
                 })?;
                 let (when, section) = one.split();
-                if counts(&when) {
+                if counts(&when, account) {
                     self.matches.push(piece.entry(when, section));
                 }
             }
             Head::Default if self.default.is_some() => return None,
             Head::Default => {
-                let section = pairs.and_then(Pairs::read).or_else(|| {
+                let section = read_pairs(lines).or_else(|| {
                     let tables: Tables = toml::from_str(lines).ok()?;
                     tables.default.map(toml::Spanned::into_inner)
                 })?;
@@ -87,50 +141,25 @@ impl Text {
 
 impl Piece<'_> {
     fn entry(&self, when: When, section: Section) -> Entry {
-        Entry { origin: format!("{}:{}", self.file, self.line), when, section }
+        Entry { origin: format!("{}:{}", self.file, self.begin.number()), when, section }
     }
 }
 
-/// Tells whether there is nothing but ASCII and blanks: of all else, not everything is allowed everywhere.
-fn is_printable(lines: &str) -> bool {
-    // Without an early end, which keeps the compiler from taking many bytes at once.
-    lines.bytes().fold(true, |yes, byte| yes & matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
-}
-
-/// The plain lines of a section.
-#[derive(Default)]
-struct Pairs<'t> {
-    conditions: Vec<Pair<'t>>,
-    rest: Vec<Pair<'t>>,
-}
-
-impl<'t> Pairs<'t> {
-    fn push(&mut self, pair: Pair<'t>) {
-        if When::has(pair.0) { &mut self.conditions } else { &mut self.rest }.push(pair);
+/// Reads a piece that has nothing but plain lines and, maybe, a head.
+fn read_pairs<T: DeserializeOwned>(lines: &str) -> Option<T> {
+    let mut pairs = Vec::new();
+    let mut place = Place::first(lines);
+    while !place.is_last() {
+        let line;
+        (line, place) = place.line();
+        match line {
+            Line::Pair(key, value) => pairs.push((key, value)),
+            Line::Empty | Line::Head(_) => {}
+            Line::Odd | Line::Path | Line::Foreign => return None,
+        }
     }
-
-    fn clear(&mut self) {
-        self.conditions.clear();
-        self.rest.clear();
-    }
-
-    /// Reads the section.
-    fn read<T: DeserializeOwned>(&self) -> Option<T> {
-        read_pairs(self.conditions.iter().chain(&self.rest))
-    }
-
-    /// Tells whether the section does not count, and is right: of two hundred, that is nearly every one.
-    fn are_aside(&self, counts: &impl Fn(&When) -> bool) -> bool {
-        let again = |at: usize, key: &str| self.rest.iter().take(at).any(|(before, _)| *before == key);
-        let fits =
-            |(at, (key, value)): (usize, &Pair<'_>)| !again(at, key) && Section::fits(key, value).is_ok();
-        read_pairs(self.conditions.iter()).is_some_and(|when| !counts(&when))
-            && self.rest.iter().enumerate().all(fits)
-    }
-}
-
-fn read_pairs<'p, 't: 'p, T: DeserializeOwned>(pairs: impl Iterator<Item = &'p Pair<'t>>) -> Option<T> {
-    T::deserialize(MapDeserializer::<_, Error>::new(pairs.map(|(key, value)| (*key, value)))).ok()
+    let pairs = pairs.iter().map(|(key, value): &(_, Value<'_>)| (*key, value));
+    T::deserialize(MapDeserializer::<_, Error>::new(pairs)).ok()
 }
 
 /// What there may be before all sections.
@@ -145,7 +174,7 @@ struct Preamble {
 mod tests {
     use super::super::read_all;
     use super::*;
-    use crate::policy::Account;
+    use crate::key::Key;
 
     /// Lines of which files are made up, right ones and wrong ones.
     const LINES: &[&str] = &[
@@ -158,7 +187,15 @@ mod tests {
         "[match]\n",
         "user = \"bob\"\n",
         "user = ['a*', \"b\", ]\t# several\n",
+        "user = 'b?b'\n",
+        "user = '/zoe/'\n",
+        "user = 'a**'\n",
+        "user = [\"zoe\" \"bob\"]\n",
         "group = [ ]\n",
+        "group = ['staff', '']\n",
+        "principal = 'b*'\n",
+        "key = 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU'\n",
+        "key = ['SHA256:47DEQpj8HBSa']\n",
         "from = \"192.0.2.0/24\"\n",
         "from = '192.0.2.7/24'\n",
         "expires = \"2027-01-31\"\n",
@@ -188,8 +225,21 @@ mod tests {
         "sync = \"file\"\n",
         "sync = 'often'\n",
         "sync = ['file']\n",
+        "[[match.path]]\n",
+        "[[match.path]] # \u{7f}\n",
         "pattern = 'x'\n",
+        "pattern = 'in/*.csv'\n",
+        "pattern = 'x//y'\n",
         "allow = 'upload'\n",
+        "allow = ['upload']\n",
+        "deny = [\"all\", 'some']\n",
+        "hide = true\n",
+        "path = []\n",
+        "names = ['*.csv', \"it's.*\"]\n",
+        "names = ['*.csv', 7]\n",
+        "zone = 'UTC'\n",
+        "log = 'journal'#\t\u{e9}\n",
+        "[[match]]#\u{0}\n",
         "path = [{ pattern = '*.x', hide = true }]\n",
         "dot-files = 'hide'\r\n",
         "log = 'stderr' x\n",
@@ -213,38 +263,49 @@ mod tests {
         usize::try_from(*state % 1_000_003).unwrap()
     }
 
+    /// Every other time, the sections are about somebody else.
+    fn account(number: usize) -> Account {
+        let print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+        Account {
+            name: Some(if number.is_multiple_of(2) { "bob" } else { "zoe" }.into()),
+            address: "192.0.2.1".parse().ok().filter(|_| number.is_multiple_of(3)),
+            keys: vec![Key::with(print.into(), vec!["bea".into()])],
+            ..Account::default()
+        }
+    }
+
+    struct Compared {
+        is_right: bool,
+        /// How many sections were; none if the text was not read the short way.
+        left_out: Option<usize>,
+    }
+
+    fn compare(text: &str, account: &Account) -> Compared {
+        let long = read_all("f", text, Some(account));
+        let is_right = long.is_ok();
+        let left_out = read("f", text, Some(account)).map(|short| {
+            let left_out = text.matches("[[match]]").count().saturating_sub(short.matches.len());
+            assert_eq!(long, Ok(short), "{text}");
+            left_out
+        });
+        Compared { is_right, left_out }
+    }
+
     #[test]
     fn what_is_read_the_short_way_is_what_the_library_reads() {
         let mut state = 0x5eed;
         let (mut read_short, mut read_long, mut plain_forms, mut left_out) = (0, 0, 0, 0);
-        for _ in 0..200_000 {
+        for _ in 0..300_000 {
             let count = random(&mut state) % 9;
             let text: String = (0..count).map(|_| LINES[random(&mut state) % LINES.len()]).collect();
-            // Every other time the sections are about somebody else.
-            let name = if count.is_multiple_of(2) { "bob" } else { "zoe" };
-            let account = Account { name: Some(name.into()), ..Account::default() };
-            let counts = |when: &When| when.concerns(&account);
-            let long = read_all("f", &text, &counts);
-            read_long += usize::from(long.is_ok());
-            if let Some(short) = read("f", &text, &counts) {
-                let heads = text.matches("[[match]]").count();
-                left_out += heads.saturating_sub(short.matches.len());
-                assert_eq!(long, Ok(short), "{text}");
-                read_short += 1;
-            }
-            let lines: Vec<Line<'_>> =
-                text.split_inclusive('\n').map(|text| Cursor { text, at: 0 }.line()).collect();
-            if !is_printable(&text) || !lines.iter().all(|line| matches!(line, Line::Empty | Line::Pair(_))) {
-                continue;
-            }
-            let mut pairs = Pairs::default();
-            for line in lines {
-                if let Line::Pair(pair) = line {
-                    pairs.push(pair);
-                }
-            }
-            if let Some(section) = pairs.read::<Section>() {
-                let all = read_all("f", &format!("[default]\n{text}"), &counts).unwrap();
+            let compared = compare(&text, &account(count));
+            read_long += usize::from(compared.is_right);
+            read_short += usize::from(compared.left_out.is_some());
+            left_out += compared.left_out.unwrap_or_default();
+            let section: Option<Section> =
+                read_pairs(&text).filter(|_| !text.contains("[[match]]") && !text.contains("[default]"));
+            if let Some(section) = section {
+                let all = read_all("f", &format!("[default]\n{text}"), None).unwrap();
                 assert_eq!(all.default.unwrap().section, section, "{text}");
                 plain_forms += usize::from(count > 1);
             }
@@ -253,5 +314,35 @@ mod tests {
         assert!(read_short * 100 > read_long * 90, "{read_short} of {read_long}");
         assert!(plain_forms > 1000, "{plain_forms}");
         assert!(left_out > 100, "{left_out}");
+    }
+
+    #[test]
+    fn what_earlier_sections_have_said_is_not_taken_for_something_else() {
+        let mut state = 0x5eed;
+        let (mut right, mut left_out) = (0, 0);
+        for number in 0..20_000 {
+            let count = 1 + random(&mut state) % 4;
+            let pattern: Vec<&str> = (0..count).map(|_| LINES[random(&mut state) % LINES.len()]).collect();
+            let mut text = String::new();
+            for _ in 0..2 + random(&mut state) % 4 {
+                text.push_str("[[match]]\nuser = 'eve'\n");
+                for line in &pattern {
+                    match random(&mut state) % 24 {
+                        0 => text.push_str(LINES[random(&mut state) % LINES.len()]),
+                        1 => {}
+                        2 => text.extend([*line, *line]),
+                        // Begins as what is likely, and goes on.
+                        3 => text.extend([line.trim_end(), " \n"]),
+                        4 => text.extend([line.trim_end(), "x\n"]),
+                        _ => text.push_str(line),
+                    }
+                }
+            }
+            let compared = compare(&text, &account(number));
+            right += usize::from(compared.is_right);
+            left_out += compared.left_out.unwrap_or_default();
+        }
+        assert!(right > 1000, "{right}");
+        assert!(left_out > 3000, "{left_out}");
     }
 }

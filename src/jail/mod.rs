@@ -28,7 +28,7 @@ pub use upload::Upload;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -51,6 +51,8 @@ use protect::Home;
 #[derive(Debug)]
 pub struct Jail {
     root: OwnedFd,
+    /// The whole tree, where no root confines.
+    everything: Option<OwnedFd>,
     identity: Identity,
     home: Option<Home>,
     /// The root as the administrator wrote it, without slashes at its end: clients may use this spelling too.
@@ -124,9 +126,13 @@ impl Jail {
         let Grant { root: path, within, home, rights, limits, storage, .. } = grant;
         // From here on all modes are set on descriptors; what is created meanwhile is for our eyes only.
         let ours = stat::umask(stat::Mode::from_bits_truncate(0o077)).bits();
-        let (mut root, mut lookup) = match &path {
-            Some(path) => Lookup::enter(path)?,
-            None => (openat(AT_FDCWD, ".", ROOT, stat::Mode::empty())?, Lookup::Host),
+        let open = |path| openat(AT_FDCWD, path, ROOT, stat::Mode::empty());
+        let (mut root, mut lookup, everything) = match &path {
+            Some(path) => {
+                let (root, lookup) = Lookup::enter(path)?;
+                (root, lookup, None)
+            }
+            None => (open(".")?, Lookup::Host, Some(open("/")?)),
         };
         if cfg!(feature = "without-resolver") {
             // For the proof that the kernel's layer holds alone; see tests/confinement.
@@ -156,6 +162,7 @@ impl Jail {
             umask: storage.umask.unwrap_or(ours),
             within: within.map(|within| straighten(within.as_os_str().as_bytes())).unwrap_or_default(),
             root,
+            everything,
             lookup,
             links,
             rights,
@@ -183,16 +190,10 @@ impl Jail {
         if self.storage.modes == Leave::Withheld { Keep::Contents } else { keep }
     }
 
-    /// Opens what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in
-    /// which it still denies execution and the like.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub fn bounds(&self) -> io::Result<OwnedFd> {
-        if !self.spelling.is_empty() {
-            return self.root.try_clone();
-        }
-        Ok(openat(AT_FDCWD, "/", ROOT, stat::Mode::empty())?)
+    /// Returns what the kernel is to confine the process to: the root, or, where none confines, the whole tree, in which it
+    /// still denies execution and the like.
+    pub fn bounds(&self) -> BorrowedFd<'_> {
+        self.everything.as_ref().unwrap_or(&self.root).as_fd()
     }
 
     /// Returns the words for what `path` leads to.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
-use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -210,14 +209,18 @@ impl Root {
     }
 }
 
+impl Root {
+    /// Returns the text if it is one for a root.
+    pub(super) fn form(text: &str) -> Result<&str, &'static str> {
+        // Relative to what would be sshd's affair.
+        let is_absolute = text.starts_with('/') || text == "%h" || text.starts_with("%h/");
+        if is_absolute { Ok(text) } else { Err("a path that begins with / or %h is meant") }
+    }
+}
+
 impl<'de> Deserialize<'de> for Root {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(source)?;
-        // Relative to what would be sshd's affair.
-        if text.starts_with('/') || text == "%h" || text.starts_with("%h/") {
-            return Ok(Self(text.into()));
-        }
-        Err(D::Error::custom("a path that begins with / or %h is meant"))
+        text(source, |text| Self::form(text).map(|text| Self(text.into())))
     }
 }
 
@@ -311,44 +314,63 @@ pub struct Several<T>(pub Vec<T>);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Several<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(SeveralVisitor(PhantomData))
+        let mut several = Vec::new();
+        each(source, |text| text.parse().map(|one| several.push(one)))?;
+        Ok(Self(several))
     }
 }
 
-struct SeveralVisitor<T>(PhantomData<T>);
+/// Reads a value that the file has as a text, or as a list of texts.
+pub(super) fn each<'de, D, F, E>(source: D, read: F) -> Result<(), D::Error>
+where
+    D: Deserializer<'de>,
+    F: FnMut(&str) -> Result<(), E>,
+    E: Display,
+{
+    source.deserialize_any(Each(read))
+}
 
-impl<'de, T: FromStr<Err: Display>> Visitor<'de> for SeveralVisitor<T> {
-    type Value = Several<T>;
+struct Each<F>(F);
+
+impl<'de, F: FnMut(&str) -> Result<(), E>, E: Display> Visitor<'de> for Each<F> {
+    type Value = ();
 
     fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("a text, or a list of texts")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Several<T>, E> {
-        text.parse().map(|one| Several(vec![one])).map_err(E::custom)
+    fn visit_str<C: Error>(mut self, text: &str) -> Result<(), C> {
+        (self.0)(text).map_err(C::custom)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Several<T>, A::Error> {
-        let mut several = Vec::new();
-        while let Some(one) = texts.next_element_seed(TextSeed(PhantomData))? {
-            several.push(one);
-        }
-        Ok(Several(several))
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut texts: A) -> Result<(), A::Error> {
+        while let Some(()) = texts.next_element_seed(One(&mut self.0))? {}
+        Ok(())
     }
 }
 
-/// Reads a value that the file has as a text.
+/// Reads a value that the file has as a text, by what parses it.
 pub(super) fn parsed<'de, T, D>(source: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: Display>,
     D: Deserializer<'de>,
 {
-    TextSeed(PhantomData).deserialize(source)
+    text(source, T::from_str)
 }
 
-struct TextSeed<T>(PhantomData<T>);
+/// Reads a value that the file has as a text.
+pub(super) fn text<'de, D, F, T, E>(source: D, read: F) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    F: FnOnce(&str) -> Result<T, E>,
+    E: Display,
+{
+    One(read).deserialize(source)
+}
 
-impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for TextSeed<T> {
+struct One<F>(F);
+
+impl<'de, F: FnOnce(&str) -> Result<T, E>, T, E: Display> DeserializeSeed<'de> for One<F> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<T, D::Error> {
@@ -356,15 +378,15 @@ impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for TextSeed<T> {
     }
 }
 
-impl<T: FromStr<Err: Display>> Visitor<'_> for TextSeed<T> {
+impl<F: FnOnce(&str) -> Result<T, E>, T, E: Display> Visitor<'_> for One<F> {
     type Value = T;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
+    fn visit_str<C: Error>(self, text: &str) -> Result<T, C> {
+        (self.0)(text).map_err(C::custom)
     }
 }
 

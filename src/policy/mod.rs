@@ -4,6 +4,7 @@
 //! then of `[default]`. The command line can take away of that and give nothing; without a section that holds, it
 //! stands alone.
 
+mod aside;
 mod choice;
 mod grant;
 mod paths;
@@ -11,13 +12,14 @@ mod section;
 mod token;
 mod when;
 
+pub use aside::{Aside, Said};
 pub use choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
     Replacement, Root, Sandbox, Several, Sync, Unit,
 };
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
-pub use section::{KEYS, Match, Section};
+pub use section::{CONDITIONS, KEYS, Match, Section};
 pub use when::{Account, Fingerprint, Holds, When};
 
 use std::fmt;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-use super::choice::parsed;
+use super::choice::{parsed, text};
 use crate::pattern::Pattern;
 use crate::words::Letter;
 
@@ -63,6 +63,33 @@ struct PathRule {
     deny: Operations,
     #[serde(default)]
     hide: bool,
+}
+
+/// A key of a `[[match.path]]`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RuleKey {
+    Pattern,
+    Allow,
+    Deny,
+    Hide,
+}
+
+impl RuleKey {
+    /// Returns which key it is.
+    #[expect(clippy::as_conversions, reason = "the number that the compiler gives it")]
+    pub(super) fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// Reads a value as that of the key, for a rule of which nothing is kept.
+    pub(super) fn fits<'de, D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        match self {
+            Self::Pattern => text(value, Glob::form).map(drop),
+            Self::Allow | Self::Deny => Operations::deserialize(value).map(drop),
+            Self::Hide => bool::deserialize(value).map(drop),
+        }
+    }
 }
 
 /// A list of operations, or the word `all`, or `upload` for those that store.
@@ -182,17 +209,17 @@ impl FromStr for Glob {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bare = text.strip_suffix('/').unwrap_or(text);
-        let anchored = bare.bytes().any(|byte| byte == b'/');
-        if !anchored {
-            // What most are: one name, without the machinery for many.
-            let part = Part::from_str(bare).map_err(|why| format!("{why}: {text:?}"))?;
-            return Ok(Self { anchored, parts: vec![part] });
-        }
-        let bare = bare.strip_prefix('/').unwrap_or(bare);
-        let parts = bare.split('/').map(Part::from_str).collect::<Result<_, _>>();
+        let (anchored, names) = split(text);
+        let parts = names.map(Part::from_str).collect::<Result<_, _>>();
         parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
     }
+}
+
+/// Splits a pattern into its names; tells whether it is about a path from the root on.
+fn split(text: &str) -> (bool, impl Iterator<Item = &str>) {
+    let bare = text.strip_suffix('/').unwrap_or(text);
+    let anchored = bare.bytes().any(|byte| byte == b'/');
+    (anchored, bare.strip_prefix('/').unwrap_or(bare).split('/'))
 }
 
 impl<'de> Deserialize<'de> for Glob {
@@ -202,6 +229,22 @@ impl<'de> Deserialize<'de> for Glob {
 }
 
 impl Glob {
+    /// Tells whether a text is a pattern for one of the names, as what is read from it would.
+    pub(super) fn finds<'n>(text: &str, mut names: impl Iterator<Item = &'n [u8]>) -> Result<bool, String> {
+        // What nearly all are: one name, of which nothing has to be made.
+        if let Ok(Form::Name) = Form::of(text) {
+            return Ok(names.any(|name| name == text.as_bytes()));
+        }
+        let glob: Self = text.parse()?;
+        Ok(names.any(|name| glob.matches(name)))
+    }
+
+    /// Tells that a text is a pattern, whatever it matches.
+    pub(super) fn form(text: &str) -> Result<bool, String> {
+        let wrong = split(text).1.find_map(|name| Form::of(name).err());
+        wrong.map_or(Ok(true), |why| Err(format!("{why}: {text:?}")))
+    }
+
     /// Returns the one name that matches, if there is only one.
     pub fn literal(&self) -> Option<&str> {
         match (self.anchored, self.parts.as_slice()) {
@@ -277,23 +320,42 @@ fn names(path: &[u8]) -> Vec<&[u8]> {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect()
 }
 
+/// What a text is between the slashes of a pattern.
+enum Form {
+    Any,
+    Name,
+    Pattern,
+}
+
+impl Form {
+    fn of(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "**" => Ok(Self::Any),
+            "" | "." | ".." => Err("a pattern has no empty names, no . and no .."),
+            _ if text.len() > LENGTH => Err("a name of a pattern has no more than 255 letters"),
+            // Nearly every name of an account is only that.
+            _ if !text.bytes().any(|byte| matches!(byte, b'*' | b'/' | b'?' | b'[' | b'\\')) => {
+                Ok(Self::Name)
+            }
+            _ if text.contains("**") => Err("** stands alone between slashes"),
+            _ => Ok(Self::Pattern),
+        }
+    }
+}
+
 impl FromStr for Part {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "**" => return Ok(Self::Any),
-            "" | "." | ".." => return Err("a pattern has no empty names, no . and no .."),
-            _ if text.len() > LENGTH => return Err("a name of a pattern has no more than 255 letters"),
-            // Nearly every name of an account is only that.
-            _ if !text.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')) => {
-                return Ok(Self::Name(text.into()));
+        let pattern = match Form::of(text)? {
+            Form::Any => return Ok(Self::Any),
+            Form::Name => None,
+            Form::Pattern => {
+                let letters: Vec<Letter> = text.bytes().map(|byte| Letter { byte, live: true }).collect();
+                Pattern::new(&letters)
             }
-            _ if text.contains("**") => return Err("** stands alone between slashes"),
-            _ => {}
-        }
-        let letters: Vec<Letter> = text.bytes().map(|byte| Letter { byte, live: true }).collect();
-        Ok(Pattern::new(&letters).map_or_else(|| Self::Name(text.into()), Self::Pattern))
+        };
+        Ok(pattern.map_or_else(|| Self::Name(text.into()), Self::Pattern))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::choice::{
@@ -40,10 +39,22 @@ macro_rules! keys {
             $($(#[$doc])* $key: Option<$type>,)*
         }
 
-        impl When {
-            /// Tells whether a key of a `[[match]]` is one of the conditions.
-            pub fn has(key: &str) -> bool {
-                $(is_spelled(key, stringify!($condition)))||*
+        /// A key of a `[[match]]`.
+        #[derive(Clone, Copy, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        #[expect(non_camel_case_types, reason = "called as the fields are")]
+        pub(super) enum Keyword {
+            $($condition,)*
+            $($key,)*
+        }
+
+        impl Keyword {
+            /// Reads a value as that of the key, for a section of which nothing is kept.
+            pub(super) fn fits<'de, D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+                match self {
+                    $(Self::$condition => <$kind>::deserialize(value).map(drop),)*
+                    $(Self::$key => <$type>::deserialize(value).map(drop),)*
+                }
             }
         }
 
@@ -56,17 +67,6 @@ macro_rules! keys {
         }
 
         impl Section {
-            /// Reads a value as that of a key, for a section that says nothing of the account.
-            ///
-            /// # Errors
-            /// There is no such key, or the value does not fit.
-            pub fn fits<'de, D: Deserializer<'de>>(key: &str, value: D) -> Result<(), D::Error> {
-                $(if is_spelled(key, stringify!($key)) {
-                    return <$type>::deserialize(value).map(drop);
-                })*
-                Err(D::Error::unknown_field(key, &[]))
-            }
-
             /// Fills in from a later section what this one does not say.
             pub fn or(self, later: &Self) -> Self {
                 Self { $($key: self.$key.or_else(|| later.$key.clone()),)* }
@@ -77,6 +77,9 @@ macro_rules! keys {
                 Self { $($key: $narrow(self.$key, line.$key.clone()),)* }
             }
         }
+
+        /// The keys of the file that are conditions, as identifiers.
+        pub const CONDITIONS: &[&str] = &[$(stringify!($condition),)*];
 
         /// The keys of the file as identifiers, conditions first.
         pub const KEYS: &[&str] = &[$(stringify!($condition),)* $(stringify!($key),)*];
@@ -188,10 +191,12 @@ keys! {
     }
 }
 
-/// Tells whether a key of the file is what an identifier stands for: `read-only`, `read_only`.
-fn is_spelled(key: &str, identifier: &str) -> bool {
-    let same = |(a, b): (u8, u8)| if b == b'_' { a == b'-' } else { a == b };
-    key.len() == identifier.len() && key.bytes().zip(identifier.bytes()).all(same)
+impl Keyword {
+    /// Returns which key it is.
+    #[expect(clippy::as_conversions, reason = "the number that the compiler gives it")]
+    pub(super) fn number(self) -> u32 {
+        self as u32
+    }
 }
 
 impl Section {

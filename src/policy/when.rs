@@ -33,6 +33,28 @@ pub struct Account {
     pub keys: Vec<Key>,
 }
 
+impl Account {
+    /// Returns its name, if it has one, as a pattern takes it.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.name.iter().map(|name| name.as_bytes())
+    }
+
+    /// Returns whom its certificates are for.
+    pub(super) fn principals(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().flat_map(Key::principals).map(String::as_bytes)
+    }
+
+    /// Tells whether a key of its has this fingerprint.
+    pub(super) fn has_key(&self, print: &str) -> bool {
+        self.keys.iter().any(|key| key.fingerprint() == print)
+    }
+
+    /// Tells whether its client is in a network.
+    pub(super) fn is_in(&self, network: &Network) -> bool {
+        self.address.is_some_and(|address| network.holds(address))
+    }
+}
+
 /// The conditions of a section; all that are given have to hold.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -71,8 +93,9 @@ pub enum Holds {
 impl When {
     /// Tells whether the conditions hold for an account in this moment.
     pub fn holds(&self, account: &Account, now: Timestamp) -> Holds {
-        let in_group =
-            self.group.as_ref().is_none_or(|group| account.groups.iter().any(|name| named(group, name)));
+        let in_group = any(self.group.as_ref(), |group| {
+            account.groups.iter().any(|name| group.matches(name.as_bytes()))
+        });
         if !in_group || !self.concerns(account) {
             return Holds::No;
         }
@@ -125,19 +148,16 @@ impl When {
 
     /// Tells whether the section can be about an account, its groups and the time aside.
     pub fn concerns(&self, account: &Account) -> bool {
-        self.user.as_ref().is_none_or(|user| account.name.iter().any(|name| named(user, name)))
-            && self.key.as_ref().is_none_or(|prints| {
-                let has = |print: &Fingerprint| account.keys.iter().any(|key| key.fingerprint() == print.0);
-                prints.0.iter().any(has)
-            })
-            && self.principal.as_ref().is_none_or(|principal| {
-                let mut names = account.keys.iter().flat_map(Key::principals);
-                names.any(|name| principal.0.iter().any(|glob| glob.matches(name.as_bytes())))
-            })
-            && self.from.as_ref().is_none_or(|networks| {
-                account.address.is_some_and(|from| networks.0.iter().any(|network| network.holds(from)))
-            })
+        any(self.user.as_ref(), |user| account.names().any(|name| user.matches(name)))
+            && any(self.key.as_ref(), |print| account.has_key(&print.0))
+            && any(self.principal.as_ref(), |glob| account.principals().any(|name| glob.matches(name)))
+            && any(self.from.as_ref(), |network| account.is_in(network))
     }
+}
+
+/// Tells whether any of a list holds; where there is no list, nothing is asked for.
+fn any<T>(several: Option<&Several<T>>, holds: impl Fn(&T) -> bool) -> bool {
+    several.is_none_or(|several| several.0.iter().any(holds))
 }
 
 /// Tells whether each of the narrower list is in the wider one; no list holds for all.
@@ -145,10 +165,6 @@ fn all<T>(wide: Option<&Several<T>>, narrow: Option<&Several<T>>, includes: impl
     let Some(Several(wide)) = wide else { return true };
     let each = |narrow: &T| wide.iter().any(|wide| includes(wide, narrow));
     narrow.is_some_and(|narrow| narrow.0.iter().all(each))
-}
-
-fn named(globs: &Several<Glob>, name: &OsString) -> bool {
-    globs.0.iter().any(|glob| glob.matches(name.as_bytes()))
 }
 
 /// `SHA256:` and 43 letters, as `ssh-keygen -l` prints it.
@@ -161,16 +177,23 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-impl FromStr for Fingerprint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Fingerprint {
+    /// Returns the text if it is a fingerprint.
+    pub(super) fn form(text: &str) -> Result<&str, &'static str> {
         let digest = text.strip_prefix("SHA256:").unwrap_or_default();
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
         if digest.len() == 43 && digest.bytes().all(is_base64) {
-            return Ok(Self(text.to_owned()));
+            return Ok(text);
         }
-        Err("a fingerprint is meant as ssh-keygen -l prints it: SHA256: and 43 letters".to_owned())
+        Err("a fingerprint is meant as ssh-keygen -l prints it: SHA256: and 43 letters")
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::form(text).map(|text| Self(text.to_owned()))
     }
 }
 
@@ -314,8 +337,16 @@ impl FromStr for Expiry {
 }
 
 /// A time zone by its name: `Europe/Berlin`, `UTC`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Zone(TimeZone);
+
+impl PartialEq for Zone {
+    /// Compares the names. The library would look up which ones mean the same, in a table of pointers that every start of the
+    /// program would relocate.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iana_name() == other.0.iana_name()
+    }
+}
 
 impl FromStr for Zone {
     type Err = String;
@@ -423,6 +454,14 @@ mod tests {
         for wrong in ["8-18", "Mon-", "Mon 08:00", "25:00-26:00", "mon 08:00-18:00", "08:00-18:00 Mon"] {
             assert!(wrong.parse::<Hours>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn zones_are_the_same_if_their_names_are() {
+        let zone = |name: &str| -> Zone { name.parse().unwrap() };
+        assert_eq!(zone("Europe/Berlin"), zone("europe/berlin"));
+        assert_ne!(zone("Europe/Berlin"), zone("Europe/Paris"));
+        assert_eq!(zone("UTC"), zone("utc"));
     }
 
     #[test]

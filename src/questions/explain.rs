@@ -1,7 +1,6 @@
 //! `explain`: what would become of a request, found out by the rooms that a session goes through, as the account.
 
 use std::fmt;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -70,7 +69,7 @@ pub fn explain(asked: Explain, request: &Request) -> Result<Explanation, String>
     explanation.say("request", wish(request));
 
     let Options { line, config, .. } = options;
-    let config = etc::read(config.as_deref(), &line, |when| when.concerns(&account));
+    let config = etc::read(config.as_deref(), &line, Some(&account));
     if config.as_ref().is_ok_and(Config::asks_for_groups) {
         account.groups = account::groups_of(&user);
     }
@@ -277,9 +276,8 @@ fn log(destination: &Destination) -> String {
 
 /// Enters the sandbox, as a session that requires it.
 fn protect(jail: &Jail, request: &Request) -> Result<(), Abort> {
-    let bounds = jail.bounds().map_err(Abort::Unavailable)?;
     let direction = Direction::of(request, jail.unit());
-    let entered = sandbox::enter(Sandbox::Require, bounds.as_fd(), direction, None);
+    let entered = sandbox::enter(Sandbox::Require, jail.bounds(), direction, None);
     entered.map(drop).map_err(Abort::Unprotected)
 }
 

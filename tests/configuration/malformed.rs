@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use scp_server::config;
+use scp_server::policy::Account;
 use serde::de::IgnoredAny;
 
 use super::{logging, serves_nobody};
@@ -116,11 +117,12 @@ fn texts() -> BTreeSet<String> {
 #[test]
 fn no_text_is_a_panic_and_what_is_wrong_has_one_line_and_a_place_in_it() {
     let (mut right, mut wrong) = (0, 0);
+    let nobody = Account::default();
     for text in texts() {
         let lines = text.split('\n').count();
-        let read = config::read("f", &text, |_| true);
+        let read = config::read("f", &text, None);
         // A section that is about nobody here is as wrong as the others.
-        assert_eq!(config::read("f", &text, |_| false).is_ok(), read.is_ok(), "{text:?}");
+        assert_eq!(config::read("f", &text, Some(&nobody)).is_ok(), read.is_ok(), "{text:?}");
         match read {
             Ok(_) => {
                 right += 1;
@@ -162,7 +164,7 @@ fn a_file_that_is_wrong_serves_nobody_and_the_client_hears_one_sentence() {
     let texts = texts();
     let some = texts.len() / 60;
     let broken = texts.into_iter().step_by(some).filter_map(|text| {
-        let wrong = config::read(&place, &text, |_| true).err()?;
+        let wrong = config::read(&place, &text, None).err()?;
         let why = match wrong.at {
             Some((line, column)) => format!("{place}:{line}:{column}: "),
             None => format!("{place}: "),
