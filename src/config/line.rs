@@ -74,29 +74,38 @@ impl<'t> Place<'t> {
         self.rest().starts_with(text.as_bytes()).then_some(self.plus(text.len()))
     }
 
-    /// Reads the line that begins here; the next one begins where it ends.
-    pub(super) fn line(self) -> (Line<'t>, Self) {
+    /// Tells whether a section begins here, or something that is not for us.
+    pub(super) fn is_at_head(self) -> bool {
+        self.peek() == Some(b'[') && self.after("[[match.path]]").is_none()
+    }
+
+    /// Goes past lines in which there is nothing at all.
+    pub(super) fn skip_empty(&mut self) {
+        while let Some(next) = self.eat(b'\n') {
+            *self = next;
+        }
+    }
+
+    /// Reads the line that begins here, and goes to the next one.
+    pub(super) fn line(&mut self) -> Line<'t> {
         let first = self.after_blanks();
         let (line, end) = match first.peek() {
             None | Some(b'\n' | b'#') => (Line::Empty, first),
             Some(b'[') => first.head().unwrap_or((Line::Foreign, first)),
             Some(_) => first.pair().unwrap_or((Line::Odd, first)),
         };
-        match end.eat(b'\n') {
-            Some(next) => (line, next),
-            None => end.leave(line),
+        let end = if end.peek() == Some(b'\n') { end } else { end.after_comment() };
+        *self = end.eat(b'\n').unwrap_or(end);
+        if end.at < self.at || self.is_last() {
+            return line;
         }
-    }
-
-    /// Leaves out the rest of a line, which is a comment if it is plain.
-    fn leave(self, line: Line<'t>) -> (Line<'t>, Self) {
-        let (comment, end) = self.span(|byte| byte != b'\n');
-        let line = match line {
-            line if is_comment(comment) => line,
+        // A letter that no comment may have.
+        let (_, end) = end.span(|byte| byte != b'\n');
+        *self = end.eat(b'\n').unwrap_or(end);
+        match line {
             Line::Head(_) | Line::Foreign => Line::Foreign,
             Line::Path | Line::Odd | Line::Empty | Line::Pair(..) => Line::Odd,
-        };
-        (line, end.eat(b'\n').unwrap_or(end))
+        }
     }
 
     fn head(self) -> Option<(Line<'t>, Self)> {
@@ -168,6 +177,17 @@ impl<'t> Place<'t> {
         self.span(|byte| matches!(byte, b' ' | b'\t')).1
     }
 
+    fn after_comment(self) -> Self {
+        let mut end = self;
+        // Without an early end, which lets the compiler take many bytes at once.
+        while let Some(many) = end.rest().first_chunk::<16>()
+            && many.iter().fold(true, |yes, &byte| yes & is_of_comment(byte))
+        {
+            end = end.plus(many.len());
+        }
+        end.span(is_of_comment).1
+    }
+
     fn eat(self, byte: u8) -> Option<Self> {
         (self.peek() == Some(byte)).then_some(self.plus(1))
     }
@@ -218,10 +238,9 @@ const fn table(bytes: &[u8]) -> [bool; 256] {
     table
 }
 
-/// Tells whether a comment may be that: control characters are not allowed.
-fn is_comment(text: &str) -> bool {
-    // Without an early end, which keeps the compiler from taking many bytes at once.
-    text.bytes().fold(true, |yes, byte| yes & (byte >= b' ' && byte != 0x7f || byte == b'\t'))
+/// Tells whether a comment may have this byte: control characters are not allowed.
+fn is_of_comment(byte: u8) -> bool {
+    byte >= b' ' && byte != 0x7f || byte == b'\t'
 }
 
 /// The texts of a list that is plain, and what follows it.

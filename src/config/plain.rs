@@ -19,22 +19,17 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
     let mut place = Place::first(text);
     let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false };
     while !place.is_last() {
-        let (line, next) = place.line();
-        match line {
+        let mut begin = place;
+        match place.line() {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, place, account)?;
-                piece = Piece { head, begin: place, is_aside: false, ..piece };
-                place = next;
-                if let (Head::Match, Some(account)) = (head, account) {
-                    (piece.is_aside, place) = heard.section(account, place);
-                }
+                whole.take(&piece, begin, account)?;
+                let about = account.filter(|_| matches!(head, Head::Match));
+                let is_aside = about.is_some_and(|account| heard.sections(account, &mut begin, &mut place));
+                piece = Piece { head, begin, is_aside, ..piece };
             }
             Line::Foreign => return None,
-            Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => {
-                piece.is_aside = false;
-                place = next;
-            }
+            Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => piece.is_aside = false,
         }
     }
     whole.take(&piece, place, account)?;
@@ -51,41 +46,56 @@ struct Heard<'t> {
 }
 
 impl<'t> Heard<'t> {
-    /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
-    #[inline(never)] // Its loop has the registers for itself.
-    fn section(&mut self, account: &Account, begin: Place<'t>) -> (bool, Place<'t>) {
-        let mut aside = Aside::from(account);
-        self.next = 0;
-        let mut place = self.again(begin, &mut aside);
-        while !place.is_last() {
-            let (line, next) = place.line();
-            match line {
-                Line::Empty => place = next,
-                Line::Path if aside.takes_path() => place = next,
-                Line::Pair(key, value) => {
-                    let Some(said) = aside.hears(key, &value).filter(|&said| aside.takes(said)) else {
-                        break;
-                    };
-                    self.note(place.up_to(next), said);
-                    place = self.again(next, &mut aside);
-                }
-                Line::Foreign | Line::Head(_) | Line::Odd | Line::Path => break,
+    /// Listens to a section whose head has been read, and to those after it as long as nothing is to be kept of them. Tells
+    /// whether that is so of the last one, too, and where that begins.
+    #[inline(never)] // The loop has the registers for itself.
+    fn sections(&mut self, account: &Account, begin: &mut Place<'t>, place: &mut Place<'t>) -> bool {
+        loop {
+            let is_aside = self.section(account, place);
+            match place.after("[[match]]\n") {
+                Some(next) if is_aside => (*begin, *place) = (*place, next),
+                _ => return is_aside,
             }
         }
-        (aside.is_settled(), place)
     }
 
-    /// Goes past the lines that are likely here, if they are.
-    fn again(&mut self, begin: Place<'t>, aside: &mut Aside<'_>) -> Place<'t> {
-        let mut place = begin;
-        for (line, said) in self.lines.iter().skip(self.next) {
-            match place.after(line) {
-                Some(next) if aside.takes(*said) => place = next,
-                _ => break,
+    /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
+    fn section(&mut self, account: &Account, place: &mut Place<'t>) -> bool {
+        let mut aside = Aside::from(account);
+        self.next = 0;
+        loop {
+            self.again(&mut aside, place);
+            place.skip_empty();
+            let begin = *place;
+            if begin.is_last() || begin.is_at_head() {
+                break;
             }
+            let is_taken = match place.line() {
+                Line::Empty => true,
+                Line::Pair(key, value) => {
+                    let said = aside.hears(key, &value).filter(|&said| aside.takes(said));
+                    said.map(|said| self.note(begin.up_to(*place), said)).is_some()
+                }
+                Line::Path => aside.takes_path(),
+                Line::Foreign | Line::Head(_) | Line::Odd => false,
+            };
+            if !is_taken {
+                *place = begin;
+                break;
+            }
+        }
+        aside.is_settled()
+    }
+
+    /// Goes past the lines that are likely here, as far as they are.
+    fn again(&mut self, aside: &mut Aside<'_>, place: &mut Place<'t>) {
+        while let Some((line, said)) = self.lines.get(self.next)
+            && let Some(next) = place.after(line)
+            && aside.takes(*said)
+        {
+            *place = next;
             self.next = self.next.saturating_add(1);
         }
-        place
     }
 
     fn note(&mut self, line: &'t str, said: Said) {
@@ -150,9 +160,7 @@ fn read_pairs<T: DeserializeOwned>(lines: &str) -> Option<T> {
     let mut pairs = Vec::new();
     let mut place = Place::first(lines);
     while !place.is_last() {
-        let line;
-        (line, place) = place.line();
-        match line {
+        match place.line() {
             Line::Pair(key, value) => pairs.push((key, value)),
             Line::Empty | Line::Head(_) => {}
             Line::Odd | Line::Path | Line::Foreign => return None,
@@ -188,6 +196,8 @@ mod tests {
         "user = \"bob\"\n",
         "user = ['a*', \"b\", ]\t# several\n",
         "user = 'b?b'\n",
+        "user = ['bo*', 'z*e']\n",
+        "user = 'bo[bx]'\n",
         "user = '/zoe/'\n",
         "user = 'a**'\n",
         "user = [\"zoe\" \"bob\"]\n",

@@ -231,9 +231,14 @@ impl<'de> Deserialize<'de> for Glob {
 impl Glob {
     /// Tells whether a text is a pattern for one of the names, as what is read from it would.
     pub(super) fn finds<'n>(text: &str, mut names: impl Iterator<Item = &'n [u8]>) -> Result<bool, String> {
-        // What nearly all are: one name, of which nothing has to be made.
+        // Of nearly all, nothing has to be made: they are names, or begin in another way than the name.
         if let Ok(Form::Name) = Form::of(text) {
             return Ok(names.any(|name| name == text.as_bytes()));
+        }
+        let begin = text.as_bytes().split(|&byte| is_special(byte)).next().unwrap_or_default();
+        let mut names = names.filter(|name| name.starts_with(begin)).peekable();
+        if names.peek().is_none() {
+            return Self::form(text).map(|_| false);
         }
         let glob: Self = text.parse()?;
         Ok(names.any(|name| glob.matches(name)))
@@ -241,6 +246,9 @@ impl Glob {
 
     /// Tells that a text is a pattern, whatever it matches.
     pub(super) fn form(text: &str) -> Result<bool, String> {
+        if let Ok(Form::Name) = Form::of(text) {
+            return Ok(true);
+        }
         let wrong = split(text).1.find_map(|name| Form::of(name).err());
         wrong.map_or(Ok(true), |why| Err(format!("{why}: {text:?}")))
     }
@@ -341,6 +349,11 @@ impl Form {
             _ => Ok(Self::Pattern),
         }
     }
+}
+
+/// Tells whether a byte can be something else in a pattern than itself.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'*' | b'/' | b'?' | b'[' | b'\\')
 }
 
 impl FromStr for Part {
