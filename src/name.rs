@@ -1,7 +1,7 @@
 //! Names: one component of a path, and a path as the client wrote it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 /// One component of a path: not empty, not `.` or `..`, without `/` and NUL.
 ///
@@ -13,9 +13,8 @@ impl FileName {
     /// Takes `bytes` as a name, or nothing if they could mean another place than one entry of one directory
     /// (CVE-2018-20685, CVE-2000-0992).
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let escapes =
-            matches!(bytes, b"" | b"." | b"..") || bytes.iter().any(|byte| matches!(byte, b'/' | 0));
-        (!escapes).then(|| Self(OsString::from_vec(bytes.to_vec())))
+        let escapes = matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') || bytes.contains(&0);
+        (!escapes).then(|| Self(OsStr::from_bytes(bytes).to_owned()))
     }
 
     /// Returns the bytes.
@@ -31,7 +30,8 @@ impl FileName {
     /// Tells whether a terminal or a log could be deceived by the name: it holds a control character (C0, DEL, C1),
     /// a line or paragraph separator, or a character that changes the direction of writing.
     pub fn could_deceive(&self) -> bool {
-        self.as_bytes().utf8_chunks().any(|chunk| chunk.valid().chars().any(is_deceptive))
+        let is_plain = self.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~'));
+        !is_plain && self.as_bytes().utf8_chunks().any(|chunk| chunk.valid().chars().any(is_deceptive))
     }
 }
 

@@ -266,8 +266,13 @@ impl Trail {
 }
 
 fn joined(path: &[u8], name: &FileName) -> Vec<u8> {
-    let slash: &[u8] = if path.is_empty() || path.ends_with(b"/") { b"" } else { b"/" };
-    [path, slash, name.as_bytes()].concat()
+    let mut longer = Vec::with_capacity(path.len().saturating_add(name.as_bytes().len()).saturating_add(1));
+    longer.extend_from_slice(path);
+    if !(path.is_empty() || path.ends_with(b"/")) {
+        longer.push(b'/');
+    }
+    longer.extend_from_slice(name.as_bytes());
+    longer
 }
 
 fn parent(path: &[u8]) -> Vec<u8> {

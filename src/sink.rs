@@ -62,16 +62,19 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
             }
             Record::File { mode, size, name } => {
                 let times = sink.times.take();
-                let begun = sink.begin(name.as_ref(), size)?;
-                let (upload, refusal) = match begun {
+                let begun = sink.begin(name, size)?;
+                let (mut upload, refusal) = match begun {
                     Ok(upload) => (Some(upload), Ok(())),
                     Err(refusal) => (None, Err(refusal)),
                 };
                 if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
                     continue;
                 }
-                let stored = answers.receive(upload, size, mode, sink.keep, times.as_ref())?;
+                let stored = answers.receive(upload.as_mut(), size, mode, sink.keep, times.as_ref())?;
+                // What is stored is closed when the client goes on already; what is not is gone before it hears so.
+                let stored_file = upload.filter(|_| stored.is_ok());
                 answers.give(Slot::Contents, depth, stored)?;
+                drop(stored_file);
             }
         }
     }
@@ -90,28 +93,30 @@ impl Answers<'_> {
     /// there.
     fn receive(
         &mut self,
-        upload: Option<Upload<'_>>,
+        upload: Option<&mut Upload<'_>>,
         size: u64,
         mode: Mode,
         keep: Keep,
         times: Option<&Times>,
     ) -> Result<Result<(), Refusal>, Abort> {
         let began = Instant::now();
-        let received = self.channel.receive(size, upload.as_ref().map(Upload::file));
+        let received = self.channel.receive(size, upload.as_deref().map(Upload::file));
         // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
-        let Some(mut upload) = upload else { return received.map(|_| Ok(())) };
-        let (what, passed, replaced) = (upload.trail().clone(), self.channel.passed(), upload.replaces());
-        let transfer = |mode| Transfer { what: &what, passed, began, mode, replaced: Some(replaced) };
-        let received = received.or_else(|abort| {
-            audit::record(&Event::Incomplete(&transfer(None), &abort))?;
-            Err(abort)
-        })?;
+        let Some(upload) = upload else { return received.map(|_| Ok(())) };
+        let (passed, replaced) = (self.channel.passed(), Some(upload.replaces()));
         let stored = match received {
-            Ok(()) => upload.commit(mode, keep, times),
-            Err(why) => Err(Refusal::new(&what, why)),
+            Ok(Ok(())) => upload.commit(mode, keep, times),
+            Ok(Err(why)) => Err(Refusal::new(upload.trail(), why)),
+            Err(abort) => {
+                let transfer = Transfer { what: upload.trail(), passed, began, mode: None, replaced };
+                audit::record(&Event::Incomplete(&transfer, &abort))?;
+                return Err(abort);
+            }
         };
+        let what = upload.trail();
         let called = upload.renamed().map(|name| what.called(name));
-        let transfer = |mode| Transfer { what: called.as_ref().unwrap_or(&what), ..transfer(mode) };
+        let transfer =
+            |mode| Transfer { what: called.as_ref().unwrap_or(what), passed, began, mode, replaced };
         match &stored {
             Ok(mode) => {
                 audit::record(&Event::Stored(&transfer(Some(*mode))))?;
@@ -121,7 +126,7 @@ impl Answers<'_> {
             Err(refusal) if refusal.why.is_blemish() => audit::record(&Event::Stored(&transfer(None)))?,
             Err(refusal) => audit::record(&Event::Incomplete(&transfer(None), &refusal.why))?,
         }
-        tell_new_name(&what, upload.renamed())?;
+        tell_new_name(what, upload.renamed())?;
         Ok(stored.map(drop))
     }
 
@@ -229,15 +234,12 @@ impl<'j> Sink<'j> {
     }
 
     /// Finds the directory and the name that a record's name stands for.
-    fn place(
-        &self,
-        name: Option<&FileName>,
-    ) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
+    fn place(&self, name: Option<FileName>) -> Result<Result<(&Dir<'j>, FileName, Insists), Refusal>, Abort> {
         let dir = match (self.levels.last(), &self.target) {
             (Some(Level::Open { dir, .. }), _) => dir,
             (Some(Level::Refused(trail)), _) => {
                 let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
-                return Ok(Err(Refusal::new(&trail.join(name), Cause::Orphaned)));
+                return Ok(Err(Refusal::new(&trail.join(&name), Cause::Orphaned)));
             }
             (None, Ok(Place::Directory(dir))) => dir,
             // The target has a name of its own; the record's is not used.
@@ -245,7 +247,7 @@ impl<'j> Sink<'j> {
             (None, Err(refusal)) => return Ok(Err(refusal.clone())),
         };
         let name = name.ok_or_else(|| Violation::BadName(Vec::new()))?;
-        Ok(Ok((dir, name.clone(), Insists::No)))
+        Ok(Ok((dir, name, Insists::No)))
     }
 
     /// Returns the words for an entry of the innermost directory, also of one that was refused.
@@ -258,10 +260,10 @@ impl<'j> Sink<'j> {
         }
     }
 
-    fn begin(&self, name: Option<&FileName>, size: u64) -> Result<Result<Upload<'_>, Refusal>, Abort> {
+    fn begin(&self, name: Option<FileName>, size: u64) -> Result<Result<Upload<'_>, Refusal>, Abort> {
         Ok(self.place(name)?.and_then(|(dir, name, spelling)| match spelling {
             Insists::Yes => Err(dir.lack_of(&name)),
-            Insists::No => dir.upload(&name, size),
+            Insists::No => dir.upload(name, size),
         }))
     }
 
@@ -270,7 +272,7 @@ impl<'j> Sink<'j> {
             return Err(Violation::DirectoryWithoutRecursion.into());
         }
         let times = self.times.take();
-        let made = match self.place(Some(name))? {
+        let made = match self.place(Some(name.clone()))? {
             Ok((dir, name, _)) if self.is_deep() => {
                 Err(Refusal::new(&dir.trail(&name), Cause::TooDeep(self.deepest)))
             }

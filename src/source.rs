@@ -1,5 +1,6 @@
 //! `scp -f`: files in, records out.
 
+use std::iter::Peekable;
 use std::time::Instant;
 
 use crate::abort::Abort;
@@ -51,10 +52,36 @@ struct Source<'a, 'j> {
 
 /// A directory that is being sent.
 struct Level<'j> {
+    trail: Trail,
+    identity: Identity,
+    entries: Peekable<Entries<'j>>,
+    held: Held,
+}
+
+/// What is in a directory, opened one by one.
+struct Entries<'j> {
     dir: Dir<'j>,
     names: Names<'j>,
-    identity: Identity,
-    held: Held,
+}
+
+/// An entry of a directory.
+struct Found<'j> {
+    name: FileName,
+    trail: Trail,
+    entry: Result<Entry<'j>, Refusal>,
+}
+
+impl<'j> Iterator for Entries<'j> {
+    type Item = Result<Found<'j>, Errno>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = |name| {
+            let trail = self.dir.trail(&name);
+            let entry = self.dir.fetch(&name, &trail);
+            Found { name, trail, entry }
+        };
+        Some(self.names.next()?.map(found))
+    }
 }
 
 /// Complaints that wait for the end of their directory: pscp takes the record after a complaint for nonsense, and
@@ -79,7 +106,7 @@ impl<'j> Source<'_, 'j> {
         match self.jail.fetch(path) {
             Err(refusal) => self.hold(refusal)?,
             Ok(Entry::File(contents)) => match path.last() {
-                Some(name) => self.send_file(&name, &contents, &trail)?,
+                Some(name) => self.send_file(name, contents, &trail)?,
                 None => self.hold(Refusal::new(&trail, Errno::ENOENT))?,
             },
             Ok(Entry::Directory(..)) if self.fetch.depth == Depth::Flat => {
@@ -97,17 +124,14 @@ impl<'j> Source<'_, 'j> {
     /// Sends what is left of the open directories, from the innermost out.
     fn send_levels(&mut self) -> Result<(), Abort> {
         while let Some(level) = self.levels.last_mut() {
-            match level.names.next() {
-                Some(Ok(name)) => {
-                    let trail = level.dir.trail(&name);
-                    match level.dir.fetch(&name) {
-                        Ok(Entry::File(contents)) => self.send_file(&name, &contents, &trail)?,
-                        Ok(Entry::Directory(dir, attributes)) => self.enter(dir, attributes, Some(name))?,
-                        Err(refusal) => self.hold(refusal)?,
-                    }
-                }
+            match level.entries.next() {
+                Some(Ok(Found { name, trail, entry })) => match entry {
+                    Ok(Entry::File(contents)) => self.send_file(name, contents, &trail)?,
+                    Ok(Entry::Directory(dir, attributes)) => self.enter(dir, attributes, Some(name))?,
+                    Err(refusal) => self.hold(refusal)?,
+                },
                 Some(Err(errno)) => {
-                    let refusal = Refusal::new(level.dir.own_trail(), errno);
+                    let refusal = Refusal::new(&level.trail, errno);
                     self.hold(refusal)?;
                     self.leave()?;
                 }
@@ -141,7 +165,9 @@ impl<'j> Source<'_, 'j> {
         if self.announce(&Record::Directory { mode: attributes.mode, name }, attributes.times)? == Wanted::Yes
         {
             self.tally.count_copied();
-            self.levels.push(Level { dir, names, identity, held: Held::default() });
+            let trail = dir.own_trail().clone();
+            let entries = Entries { dir, names }.peekable();
+            self.levels.push(Level { trail, identity, entries, held: Held::default() });
         }
         Ok(())
     }
@@ -155,18 +181,18 @@ impl<'j> Source<'_, 'j> {
         Ok(())
     }
 
-    fn send_file(&mut self, name: &FileName, contents: &Contents, trail: &Trail) -> Result<(), Abort> {
+    fn send_file(&mut self, name: FileName, contents: Contents, trail: &Trail) -> Result<(), Abort> {
         let Contents { file, size, attributes } = contents;
-        if let Err(why) = self.jail.allow_one_more(*size) {
+        if let Err(why) = self.jail.allow_one_more(size) {
             return self.hold(Refusal::new(trail, why));
         }
-        let record = Record::File { mode: attributes.mode, size: *size, name: Some(name.clone()) };
+        let record = Record::File { mode: attributes.mode, size, name: Some(name) };
         if self.announce(&record, attributes.times)? == Wanted::No {
             return Ok(());
         }
-        self.jail.count_one_more(*size);
+        self.jail.count_one_more(size);
         let began = Instant::now();
-        let sent = self.channel.send(*size, file, |why| Refusal::new(trail, why));
+        let sent = self.channel.send(size, &file, |why| Refusal::new(trail, why));
         let passed = self.channel.passed();
         let transfer = Transfer { what: trail, passed, began, mode: Some(attributes.mode), replaced: None };
         match sent {
@@ -184,6 +210,9 @@ impl<'j> Source<'_, 'j> {
                 return Err(abort);
             }
         }
+        // While the client is busy.
+        drop(file);
+        self.levels.last_mut().map(|level| level.entries.peek());
         match self.hear() {
             // libssh2 and JSch close when they have the bytes. If there is more to send, that fails soon enough.
             Err(Abort::Lost) => Ok(()),

@@ -1,5 +1,6 @@
 //! How long the peer is waited for.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
@@ -17,27 +18,33 @@ pub(super) struct Clock {
     patience: Patience,
     /// When the session ends, whatever it does.
     end: Option<Instant>,
-    /// When what is being waited for has to be there.
-    due: Option<Instant>,
+    due: Cell<Due>,
     moved: u64,
+}
+
+/// When what is being waited for has to be there; the time begins when it is not there yet, and has to be waited for.
+#[derive(Clone, Copy)]
+enum Due {
+    /// So many seconds after that.
+    After(Option<u64>),
+    /// Then.
+    At(Option<Instant>),
 }
 
 impl Clock {
     pub(super) fn new(patience: Patience) -> Self {
-        let mut clock = Self { patience, end: after(patience.total), due: None, moved: 0 };
-        clock.await_record();
-        clock
+        Self { patience, end: after(patience.total), due: Cell::new(Due::After(patience.idle)), moved: 0 }
     }
 
     /// From now on a record is waited for, or the answer to one: all of it, not only its next byte.
     pub(super) fn await_record(&mut self) {
-        self.due = after(self.patience.idle);
+        self.due.set(Due::After(self.patience.idle));
     }
 
     /// From now on contents are waited for, or somebody to take them.
     pub(super) fn await_contents(&mut self) {
         self.moved = 0;
-        self.due = after(self.patience.stall);
+        self.due.set(Due::After(self.patience.stall));
     }
 
     /// Contents have moved on.
@@ -50,7 +57,9 @@ impl Clock {
 
     /// Leaves a pause of our own out of the count: the peer could do nothing.
     pub(super) fn excuse(&mut self, pause: Duration) {
-        self.due = self.due.and_then(|due| due.checked_add(pause));
+        if let Due::At(Some(due)) = self.due.get() {
+            self.due.set(Due::At(due.checked_add(pause)));
+        }
     }
 
     /// Returns how long to pause until a moment, or until the session ends; none once the moment has come.
@@ -75,7 +84,7 @@ impl Clock {
         if self.end.is_some_and(|end| end <= now) {
             return Err(Abort::TimedOut);
         }
-        let Some(due) = [self.due, self.end].into_iter().flatten().min() else {
+        let Some(due) = [self.due(now), self.end].into_iter().flatten().min() else {
             return Ok(PollTimeout::NONE);
         };
         match due.saturating_duration_since(now) {
@@ -89,7 +98,19 @@ impl Clock {
     /// # Errors
     /// The peer was waited for long enough.
     pub(super) fn check(&self) -> Result<(), Abort> {
-        if self.due.is_some_and(|due| due <= Instant::now()) { Err(Abort::TimedOut) } else { Ok(()) }
+        let now = Instant::now();
+        if self.due(now).is_some_and(|due| due <= now) { Err(Abort::TimedOut) } else { Ok(()) }
+    }
+
+    /// Returns when what is being waited for has to be there, having begun to wait for it if nobody has.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        if let Due::After(seconds) = self.due.get() {
+            self.due.set(Due::At(seconds.and_then(|seconds| now.checked_add(Duration::from_secs(seconds)))));
+        }
+        match self.due.get() {
+            Due::At(due) => due,
+            Due::After(_) => None,
+        }
     }
 }
 

@@ -36,6 +36,9 @@ const LARGE_BUFFER: usize = 256 * 1024;
 /// Bytes that one call is asked to move between a pipe and a file.
 const MOVED: usize = 1024 * 1024;
 
+/// As many times yes as are usually said at once.
+const YES: [u8; 512] = [0; 512];
+
 /// Both directions of the conversation.
 ///
 /// Input is buffered once, for the whole life of the session: clients that do not wait for answers (go-scp, packer,
@@ -104,10 +107,8 @@ impl Channel {
         let Some(first) = self.peek()? else { return Ok(None) };
         // Its line may never end: dtylman's client answers each of our bytes with four, and waits for us to leave.
         Record::begins_with(first)?;
-        match self.line()? {
-            None => Ok(None),
-            Some(line) => Ok(Some(Record::parse(&line)?)),
-        }
+        let Some(length) = self.line_length()? else { return Ok(None) };
+        Ok(Some(Record::parse(self.take_line(length))?))
     }
 
     /// Tells whether more has come behind the last record, or does within `limit`.
@@ -128,7 +129,10 @@ impl Channel {
     pub fn say(&mut self, say: &Say) -> Result<(), Abort> {
         let said = match say {
             Say::Yes(0) => Ok(()),
-            Say::Yes(times) => self.write(&vec![0; *times]),
+            Say::Yes(times) => match YES.get(..*times) {
+                Some(yes) => self.write(yes),
+                None => self.write(&vec![0; *times]),
+            },
             Say::No(refusal, 0) => self.complain(&Complaint::about(&refusal.what, &refusal.why)),
             Say::No(Refusal { what, why }, more) => {
                 self.complain(&Complaint::about(what, &format_args!("{why} (and {more} more errors)")))
@@ -373,16 +377,26 @@ impl Channel {
 
     /// Returns a line without its newline, or `None` at the end of the stream.
     fn line(&mut self) -> Result<Option<Vec<u8>>, Abort> {
+        Ok(self.line_length()?.map(|length| self.take_line(length).to_vec()))
+    }
+
+    /// Takes a line of so many bytes, and its newline.
+    fn take_line(&mut self, length: usize) -> &[u8] {
+        let end = self.start.saturating_add(length);
+        let line = self.buffer.get(self.start..end).unwrap_or_default();
+        self.start = end.saturating_add(1);
+        line
+    }
+
+    /// Returns how long the next line is, or `None` at the end of the stream.
+    fn line_length(&mut self) -> Result<Option<usize>, Abort> {
         let mut searched = 0_usize;
         loop {
             let ready = self.buffer.get(self.start..self.end).unwrap_or_default();
             let window = ready.get(..LINE.min(ready.len())).unwrap_or_default();
             let fresh = window.get(searched..).unwrap_or_default();
             if let Some(found) = fresh.iter().position(|&byte| byte == b'\n') {
-                let end = searched.saturating_add(found);
-                let line = window.get(..end).unwrap_or_default().to_vec();
-                self.start = self.start.saturating_add(end).saturating_add(1);
-                return Ok(Some(line));
+                return Ok(Some(searched.saturating_add(found)));
             }
             if window.len() == LINE {
                 return Err(Violation::LineTooLong.into());
@@ -394,7 +408,7 @@ impl Channel {
         }
     }
 
-    fn discard_partial_line(&mut self) -> Result<Option<Vec<u8>>, Abort> {
+    fn discard_partial_line(&mut self) -> Result<Option<usize>, Abort> {
         self.start = self.end;
         Err(Violation::CutShort.into())
     }

@@ -107,7 +107,9 @@ impl Dir<'_> {
         if operation != Operation::Mkdir && !named() {
             return Err(Cause::Forbidden("this name is"));
         }
-        self.jail.judge(self.route_to(name).as_deref(), operation)
+        // Where no rule would look at it, no route is made.
+        let route = if self.jail.has_rules() { self.route_to(name) } else { None };
+        self.jail.judge(route.as_deref(), operation)
     }
 }
 

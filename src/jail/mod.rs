@@ -245,11 +245,11 @@ impl Jail {
     pub fn fetch(&self, path: &ClientPath) -> Result<Entry<'_>, Refusal> {
         let route = self.route(path);
         let trail = self.trail_of(path, &route);
-        let fetched = self.fetch_route(route, trail.clone());
+        let fetched = self.fetch_route(route, &trail);
         fetched.map_err(|why| Refusal::new(&trail, why))
     }
 
-    fn fetch_route(&self, route: Vec<u8>, trail: Trail) -> Result<Entry<'_>, Cause> {
+    fn fetch_route(&self, route: Vec<u8>, trail: &Trail) -> Result<Entry<'_>, Cause> {
         if self.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
@@ -258,7 +258,7 @@ impl Jail {
         }
         let passage = self.passage(Some(&route))?;
         let opened = self.look_up(&route, Entry::FLAGS);
-        passage.admit(opened.and_then(|fd| Entry::new(self, fd, Some(route), trail)))
+        passage.admit(opened.and_then(|fd| Entry::new(self, fd, || Some(route), trail)))
     }
 
     /// Returns the name of the directory that a spelling such as `.` or `x/..` leads to.

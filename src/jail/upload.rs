@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -97,13 +98,14 @@ impl<'j> Dir<'j> {
     ///
     /// # Errors
     /// The rights, the name, the size or the file that is there forbid it, or no file can be made.
-    pub fn upload(&self, name: &FileName, size: u64) -> Result<Upload<'_>, Refusal> {
-        let trail = self.trail(name);
-        self.start(name, size, &trail).map_err(|why| Refusal::new(&trail, why))
+    pub fn upload(&self, name: FileName, size: u64) -> Result<Upload<'_>, Refusal> {
+        let mut trail = self.trail(&name);
+        self.start(name, size, &mut trail).map_err(|why| Refusal::new(&trail, why))
     }
 
-    fn start(&self, name: &FileName, size: u64, trail: &Trail) -> Result<Upload<'_>, Cause> {
-        self.allow_storing(name)?;
+    /// Takes the trail for the upload, if there is one.
+    fn start(&self, name: FileName, size: u64, trail: &mut Trail) -> Result<Upload<'_>, Cause> {
+        self.allow_storing(&name)?;
         if let Some(limit) = self.jail.limits.file_size.filter(|&limit| size > limit) {
             return Err(Cause::TooLarge { size, limit });
         }
@@ -174,7 +176,7 @@ impl<'j> Dir<'j> {
             allowed,
             size,
             taking,
-            trail: trail.clone(),
+            trail: mem::take(trail),
             taken,
             renamed: None,
         })
@@ -182,13 +184,12 @@ impl<'j> Dir<'j> {
 
     /// Finds the name that the file will have, and what is there. A link is a name like any other when confined, and
     /// is replaced; on the host it is followed, as OpenSSH does.
-    fn destination(&self, name: &FileName) -> Result<(Home<'_>, FileName, Option<FileStat>), Cause> {
-        let old = look_at(&self.fd, name)?;
+    fn destination(&self, mut name: FileName) -> Result<(Home<'_>, FileName, Option<FileStat>), Cause> {
+        let old = look_at(&self.fd, &name)?;
         if self.jail.confines() || old.is_none_or(|stat| kind(&stat) != SFlag::S_IFLNK) {
-            return Ok((Home::Here(&self.fd, self.identity().device), name.clone(), old));
+            return Ok((Home::Here(&self.fd, self.identity().device), name, old));
         }
         let mut dir = self.fd.try_clone()?;
-        let mut name = name.clone();
         for _ in 0..LINKS {
             let target = match readlinkat(&dir, name.as_os_str()) {
                 Ok(target) => target,
