@@ -1,6 +1,6 @@
 //! Plain lines: `key = "value"  # comment`, and the heads of sections. What is not plain is told apart, not read.
 
-use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer};
+use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -30,6 +30,8 @@ pub(super) enum Head {
     Match,
 }
 
+pub(super) type Pair<'t> = (&'t str, Value<'t>);
+
 /// A value of the kinds that the keys take.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'t> {
@@ -38,6 +40,8 @@ pub(super) enum Value<'t> {
     Text(&'t str),
     /// The texts of a list, to be read again.
     Texts(Texts<'t>),
+    /// What is said in tables of one name, such as `[[match.path]]`; no line has that as a value.
+    Tables(&'t [Vec<Pair<'t>>]),
 }
 
 /// A place in the text.
@@ -63,10 +67,9 @@ impl<'t> Place<'t> {
         self.text.get(self.at..end.at).unwrap_or_default()
     }
 
-    /// Returns the number of the line, from 1.
-    pub(super) fn number(self) -> usize {
-        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
-        before.iter().filter(|&&byte| byte == b'\n').count().saturating_add(1)
+    /// Counts the lines from here to there.
+    pub(super) fn lines_to(self, end: Self) -> usize {
+        self.up_to(end).bytes().filter(|&byte| byte == b'\n').count()
     }
 
     /// Goes to the end of a text that has to be here.
@@ -213,6 +216,7 @@ impl<'t> Place<'t> {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 }
+
 /// Tells whether a key may have this byte; each that there is, is made up of these.
 fn is_of_key(byte: u8) -> bool {
     OF_KEYS.get(usize::from(byte)) == Some(&true)
@@ -224,12 +228,12 @@ fn is_plain(byte: u8) -> bool {
 }
 
 // Tables, as every byte of a file is asked about.
-const OF_KEYS: [bool; 256] = table(b"-abcdefghijklmnopqrstuvwxyz");
+const OF_KEYS: [bool; 256] = each_of(b"-abcdefghijklmnopqrstuvwxyz");
 const PLAIN: [bool; 256] =
-    table(b" !#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~");
+    each_of(b" !#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "done by the compiler, which would say")]
-const fn table(bytes: &[u8]) -> [bool; 256] {
+const fn each_of(bytes: &[u8]) -> [bool; 256] {
     let (mut table, mut left) = ([false; 256], bytes);
     while let [byte, rest @ ..] = left {
         table[*byte as usize] = true;
@@ -257,6 +261,14 @@ impl<'t> Iterator for Texts<'t> {
         Some(text)
     }
 }
+
+/// Has pairs read as the table that they are.
+pub(super) fn table<'p, 't>(
+    pairs: &'p [Pair<'t>],
+) -> MapDeserializer<'t, impl Iterator<Item = (&'t str, &'p Value<'t>)>, Error> {
+    MapDeserializer::new(pairs.iter().map(|(key, value)| (*key, value)))
+}
+
 impl<'t> IntoDeserializer<'t> for &Value<'t> {
     type Deserializer = Self;
 
@@ -274,6 +286,9 @@ impl<'de> Deserializer<'de> for &Value<'de> {
             Value::Number(number) => visitor.visit_i64(*number),
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(*texts)),
+            Value::Tables(tables) => {
+                visitor.visit_seq(SeqDeserializer::new(tables.iter().map(|pairs| table(pairs))))
+            }
         }
     }
 

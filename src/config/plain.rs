@@ -7,9 +7,8 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::de::value::{Error, MapDeserializer};
 
-use super::line::{Head, Line, Place, Value};
+use super::line::{Head, Line, Place, Value, table};
 use super::{Tables, Text, counts};
 use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
 
@@ -17,13 +16,13 @@ use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
     let (mut whole, mut heard) = (Text::default(), Heard::default());
     let mut place = Place::first(text);
-    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false };
+    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false, counted: (place, 1) };
     while !place.is_last() {
         let mut begin = place;
         match place.line() {
             // A list or a string that is cut through here has lost its end, and is nobody's section.
             Line::Head(head) => {
-                whole.take(&piece, begin, account)?;
+                whole.take(&mut piece, begin, account)?;
                 let about = account.filter(|_| matches!(head, Head::Match));
                 let is_aside = about.is_some_and(|account| heard.sections(account, &mut begin, &mut place));
                 piece = Piece { head, begin, is_aside, ..piece };
@@ -32,7 +31,7 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
             Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => piece.is_aside = false,
         }
     }
-    whole.take(&piece, place, account)?;
+    whole.take(&mut piece, place, account)?;
     Some(whole)
 }
 
@@ -114,10 +113,12 @@ struct Piece<'t> {
     begin: Place<'t>,
     /// Whether it is known to be right, and about somebody else.
     is_aside: bool,
+    /// The line that was asked for last, and its number.
+    counted: (Place<'t>, usize),
 }
 
 impl Text {
-    fn take(&mut self, piece: &Piece<'_>, end: Place<'_>, account: Option<&Account>) -> Option<()> {
+    fn take<'t>(&mut self, piece: &mut Piece<'t>, end: Place<'t>, account: Option<&Account>) -> Option<()> {
         let lines = piece.begin.up_to(end);
         match piece.head {
             Head::Preamble => {
@@ -150,24 +151,32 @@ impl Text {
 }
 
 impl Piece<'_> {
-    fn entry(&self, when: When, section: Section) -> Entry {
-        Entry { origin: format!("{}:{}", self.file, self.begin.number()), when, section }
+    fn entry(&mut self, when: When, section: Section) -> Entry {
+        let (place, number) = self.counted;
+        let number = number.saturating_add(place.lines_to(self.begin));
+        self.counted = (self.begin, number);
+        Entry { origin: format!("{}:{number}", self.file), when, section }
     }
 }
 
-/// Reads a piece that has nothing but plain lines and, maybe, a head.
+/// Reads a piece that has nothing but plain lines, the heads of rules about paths, and, maybe, a head.
 fn read_pairs<T: DeserializeOwned>(lines: &str) -> Option<T> {
+    let mut rules = Vec::new();
     let mut pairs = Vec::new();
-    let mut place = Place::first(lines);
+    let (mut place, mut is_match) = (Place::first(lines), false);
     while !place.is_last() {
         match place.line() {
-            Line::Pair(key, value) => pairs.push((key, value)),
-            Line::Empty | Line::Head(_) => {}
+            Line::Pair(key, value) => rules.last_mut().unwrap_or(&mut pairs).push((key, value)),
+            Line::Empty => {}
+            Line::Head(head) => is_match = matches!(head, Head::Match),
+            Line::Path if is_match => rules.push(Vec::new()),
             Line::Odd | Line::Path | Line::Foreign => return None,
         }
     }
-    let pairs = pairs.iter().map(|(key, value): &(_, Value<'_>)| (*key, value));
-    T::deserialize(MapDeserializer::<_, Error>::new(pairs)).ok()
+    if !rules.is_empty() {
+        pairs.push(("path", Value::Tables(&rules)));
+    }
+    T::deserialize(table(&pairs)).ok()
 }
 
 /// What there may be before all sections.
@@ -288,17 +297,21 @@ mod tests {
         is_right: bool,
         /// How many sections were; none if the text was not read the short way.
         left_out: Option<usize>,
+        /// How many were not, and have rules about paths.
+        ruled: usize,
     }
 
     fn compare(text: &str, account: &Account) -> Compared {
         let long = read_all("f", text, Some(account));
         let is_right = long.is_ok();
-        let left_out = read("f", text, Some(account)).map(|short| {
-            let left_out = text.matches("[[match]]").count().saturating_sub(short.matches.len());
+        let short = read("f", text, Some(account));
+        let kept = short.as_ref().map(|short| short.matches.as_slice());
+        let left_out = kept.map(|kept| text.matches("[[match]]").count().saturating_sub(kept.len()));
+        let ruled = kept.unwrap_or_default().iter().filter(|entry| entry.section.path.is_some()).count();
+        if let Some(short) = short {
             assert_eq!(long, Ok(short), "{text}");
-            left_out
-        });
-        Compared { is_right, left_out }
+        }
+        Compared { is_right, left_out, ruled }
     }
 
     #[test]
@@ -329,7 +342,7 @@ mod tests {
     #[test]
     fn what_earlier_sections_have_said_is_not_taken_for_something_else() {
         let mut state = 0x5eed;
-        let (mut right, mut left_out) = (0, 0);
+        let (mut right, mut left_out, mut ruled) = (0, 0, 0);
         for number in 0..20_000 {
             let count = 1 + random(&mut state) % 4;
             let pattern: Vec<&str> = (0..count).map(|_| LINES[random(&mut state) % LINES.len()]).collect();
@@ -348,11 +361,14 @@ mod tests {
                     }
                 }
             }
-            let compared = compare(&text, &account(number));
+            let eve = Some("eve".into()).filter(|_| number % 4 == 0);
+            let compared = compare(&text, &Account { name: eve.or(account(number).name), ..account(number) });
             right += usize::from(compared.is_right);
+            ruled += compared.ruled;
             left_out += compared.left_out.unwrap_or_default();
         }
         assert!(right > 1000, "{right}");
         assert!(left_out > 3000, "{left_out}");
+        assert!(ruled > 10, "{ruled}");
     }
 }
