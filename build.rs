@@ -7,10 +7,10 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What the standard library asks the linker for, and whose archive it gets: the last two are parts of libc since glibc 2.34,
 /// empty where they are still there.
@@ -47,6 +47,11 @@ fn main() -> io::Result<()> {
     }
     println!("cargo::rustc-link-arg-bins=-L{}", here.display());
     println!("cargo::rustc-link-arg-bins=-static-pie");
+    if glibc_minor().is_some_and(|minor| minor >= 36) {
+        // Before, it cannot read them, and the program would not start. Without, a hundred kilobytes are read to find out what
+        // has to be moved.
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     // Archives need each other, and GNU's linker looks into each once where it is named.
     println!("cargo::rustc-link-arg-bins=-Wl,--start-group,-lc,-lgcc_s,-lgcc,--end-group");
     Ok(())
@@ -54,10 +59,22 @@ fn main() -> io::Result<()> {
 
 /// Finds out where the C compiler has an archive.
 fn place(archive: &str) -> Option<PathBuf> {
-    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let said = Command::new(compiler).arg(format!("-print-file-name=lib{archive}.a")).output().ok()?;
-    let said = String::from_utf8_lossy(&said.stdout);
+    let said = compiler(&[&format!("-print-file-name=lib{archive}.a")], "")?;
     // It says the name alone where it has none.
     let place = Path::new(said.trim());
     place.is_absolute().then(|| place.to_owned())
+}
+
+/// Finds out which glibc 2 that is.
+fn glibc_minor() -> Option<u32> {
+    compiler(&["-E", "-P", "-x", "c", "-"], "#include <features.h>\n__GLIBC_MINOR__\n")?.trim().parse().ok()
+}
+
+/// Has the C compiler say something.
+fn compiler(words: &[&str], text: &str) -> Option<String> {
+    let mut command = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    let mut asked = command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    asked.stdin.take()?.write_all(text.as_bytes()).ok()?;
+    let said = asked.wait_with_output().ok()?;
+    String::from_utf8(said.stdout).ok()
 }
