@@ -9,6 +9,8 @@
 
 /// Bytes as the fuzzer writes them.
 pub mod bytes;
+/// The configuration file, against the TOML library.
+pub mod config;
 /// What is in the root when a session begins.
 pub mod furniture;
 /// How much memory this thread holds, and held at most.

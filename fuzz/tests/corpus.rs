@@ -53,3 +53,8 @@ fn uploads() {
 fn downloads() {
     run_all("source", scp_server_fuzz::source::run);
 }
+
+#[test]
+fn configurations() {
+    run_all("config", scp_server_fuzz::config::run);
+}

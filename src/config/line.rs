@@ -77,6 +77,13 @@ impl<'t> Place<'t> {
         self.rest().starts_with(text.as_bytes()).then_some(self.plus(text.len()))
     }
 
+    /// Returns a number below 64 that is the same for lines of the same key, and seldom for others.
+    pub(super) fn beginning(self) -> usize {
+        // The letters that tell the keys apart that sections have most.
+        let [first, _, _, _, fifth, ..] = self.rest() else { return 0 };
+        usize::from((first ^ fifth.rotate_left(1)) % 64)
+    }
+
     /// Tells whether a section begins here, or something that is not for us.
     pub(super) fn is_at_head(self) -> bool {
         self.peek() == Some(b'[') && self.after("[[match.path]]").is_none()

@@ -14,7 +14,7 @@ use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
-    let (mut whole, mut heard) = (Text::default(), Heard::default());
+    let (mut whole, mut heard) = (Text::default(), Heard { lines: [None; 64] });
     let mut place = Place::first(text);
     let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false, counted: (place, 1) };
     while !place.is_last() {
@@ -35,13 +35,11 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
     Some(whole)
 }
 
-/// What has been said in earlier sections, line by line. Many are written after the same pattern, and what is said again
-/// need not be read again.
-#[derive(Default)]
+/// What has been said in earlier sections. Many are written after the same pattern, and what is said again need not be read
+/// again.
 struct Heard<'t> {
-    lines: Vec<(&'t str, Said)>,
-    /// The one that is likely to come.
-    next: usize,
+    /// One line, the last, of those that begin alike: of a key, or of two.
+    lines: [Option<(&'t str, Said)>; 64],
 }
 
 impl<'t> Heard<'t> {
@@ -61,19 +59,28 @@ impl<'t> Heard<'t> {
     /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
     fn section(&mut self, account: &Account, place: &mut Place<'t>) -> bool {
         let mut aside = Aside::from(account);
-        self.next = 0;
         loop {
-            self.again(&mut aside, place);
             place.skip_empty();
             let begin = *place;
             if begin.is_last() || begin.is_at_head() {
                 break;
             }
+            let same = self.lines.get_mut(begin.beginning());
+            if let Some(&mut Some((line, said))) = same
+                && let Some(next) = begin.after(line)
+            {
+                if !aside.takes(said) {
+                    break;
+                }
+                *place = next;
+                continue;
+            }
             let is_taken = match place.line() {
                 Line::Empty => true,
                 Line::Pair(key, value) => {
                     let said = aside.hears(key, &value).filter(|&said| aside.takes(said));
-                    said.map(|said| self.note(begin.up_to(*place), said)).is_some()
+                    let noted = said.zip(same).map(|(said, line)| *line = Some((begin.up_to(*place), said)));
+                    noted.is_some()
                 }
                 Line::Path => aside.takes_path(),
                 Line::Foreign | Line::Head(_) | Line::Odd => false,
@@ -84,25 +91,6 @@ impl<'t> Heard<'t> {
             }
         }
         aside.is_settled()
-    }
-
-    /// Goes past the lines that are likely here, as far as they are.
-    fn again(&mut self, aside: &mut Aside<'_>, place: &mut Place<'t>) {
-        while let Some((line, said)) = self.lines.get(self.next)
-            && let Some(next) = place.after(line)
-            && aside.takes(*said)
-        {
-            *place = next;
-            self.next = self.next.saturating_add(1);
-        }
-    }
-
-    fn note(&mut self, line: &'t str, said: Said) {
-        match self.lines.get_mut(self.next) {
-            Some(likely) => *likely = (line, said),
-            None => self.lines.push((line, said)),
-        }
-        self.next = self.next.saturating_add(1);
     }
 }
 

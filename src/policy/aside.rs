@@ -130,3 +130,65 @@ impl Numbers {
 fn bit(number: u32) -> u64 {
     1_u64.wrapping_shl(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::KEYS;
+
+    #[test]
+    fn a_section_is_settled_if_it_is_right_and_about_somebody_else() {
+        let bob = Account { name: Some("bob".into()), ..Account::default() };
+        for (lines, settled) in [
+            (&[][..], false),
+            (&[("user", "eve")], true),
+            (&[("user", "bob")], false),
+            (&[("user", "b*")], false),
+            (&[("user", "e*"), ("root", "/srv")], true),
+            (&[("root", "/srv"), ("from", "192.0.2.7")], true),
+            // Groups and times are asked for later.
+            (&[("group", "staff"), ("hours", "Sat"), ("expires", "2020-01-01")], false),
+            (&[("user", "eve"), ("[[match.path]]", ""), ("pattern", "x")], true),
+            (&[("user", "eve"), ("[[match.path]]", "")], false),
+        ] {
+            let mut aside = Aside::from(&bob);
+            for &(key, value) in lines {
+                let is_taken = match key {
+                    "[[match.path]]" => aside.takes_path(),
+                    key => aside.hears(key, value).is_some_and(|said| aside.takes(said)),
+                };
+                assert!(is_taken, "{lines:?}");
+            }
+            assert_eq!(aside.is_settled(), settled, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_not_for_us() {
+        let nobody = Account::default();
+        let mut aside = Aside::from(&nobody);
+        for (key, value) in [
+            ("user", "a**"),
+            ("usr", "eve"),
+            ("user_", "eve"),
+            ("read_only", "true"),
+            ("root", "srv"),
+            ("umask", "8"),
+            ("sync", "often"),
+            ("key", "MD5:x"),
+            ("pattern", "x"),
+        ] {
+            assert!(aside.hears(key, value).is_none(), "{key} {value}");
+        }
+        let said = aside.hears("umask", "027").unwrap();
+        assert!(aside.takes(said) && !aside.takes(said));
+        assert!(aside.takes_path() && !aside.takes_path());
+        // A key of the section, in a rule.
+        assert!(!aside.takes(said) && aside.hears("umask", "027").is_none());
+    }
+
+    #[test]
+    fn each_key_has_a_number_of_its_own() {
+        assert!(KEYS.len() <= 64);
+    }
+}
