@@ -63,18 +63,15 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
             Record::File { mode, size, name } => {
                 let times = sink.times.take();
                 let begun = sink.begin(name, size)?;
-                let (mut upload, refusal) = match begun {
+                let (upload, refusal) = match begun {
                     Ok(upload) => (Some(upload), Ok(())),
                     Err(refusal) => (None, Err(refusal)),
                 };
                 if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
                     continue;
                 }
-                let stored = answers.receive(upload.as_mut(), size, mode, sink.keep, times.as_ref())?;
-                // What is stored is closed when the client goes on already; what is not is gone before it hears so.
-                let stored_file = upload.filter(|_| stored.is_ok());
+                let stored = answers.receive(upload, size, mode, sink.keep, times.as_ref())?;
                 answers.give(Slot::Contents, depth, stored)?;
-                drop(stored_file);
             }
         }
     }
@@ -90,19 +87,19 @@ struct Answers<'c> {
 
 impl Answers<'_> {
     /// Takes the contents of a file, and tells what became of it: committed, or let go of, and then the old file is still
-    /// there.
+    /// there. It is closed before anybody hears of it: a program that is open for writing cannot be executed.
     fn receive(
         &mut self,
-        upload: Option<&mut Upload<'_>>,
+        upload: Option<Upload<'_>>,
         size: u64,
         mode: Mode,
         keep: Keep,
         times: Option<&Times>,
     ) -> Result<Result<(), Refusal>, Abort> {
         let began = Instant::now();
-        let received = self.channel.receive(size, upload.as_deref().map(Upload::file));
+        let received = self.channel.receive(size, upload.as_ref().map(Upload::file));
         // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
-        let Some(upload) = upload else { return received.map(|_| Ok(())) };
+        let Some(mut upload) = upload else { return received.map(|_| Ok(())) };
         let (passed, replaced) = (self.channel.passed(), Some(upload.replaces()));
         let stored = match received {
             Ok(Ok(())) => upload.commit(mode, keep, times),

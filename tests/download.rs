@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::peer::Peer;
 use crate::server::Server;
@@ -45,6 +47,28 @@ fn contents_of_every_awkward_size_are_sent_whole() {
         peer.hears_file(format!("C0644 {size} {size}"), vec![size as u8; size]);
     }
     peer.sees_exit(0);
+}
+
+#[test]
+fn the_next_file_is_opened_while_the_client_is_busy_with_the_last_and_not_announced_yet() {
+    let yard = Yard::new();
+    yard.dir("d").file("d/one", "1").file("d/two", "2");
+    let mut peer = Peer::source(&yard, "-r", ["d"]);
+    peer.says_ok().hears_record("D0755 0 d").says_ok();
+    let first = peer.hears_line();
+    let (next, contents, other) =
+        if first == "C0644 1 one\n" { ("two", "1", "2") } else { ("one", "2", "1") };
+    peer.says_ok().hears_exactly(contents).hears_ok();
+    if !yard.openssh("opens the next file when the client has answered") {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !peer.open_files().iter().any(|file| file.ends_with(next)) {
+            assert!(Instant::now() < end, "{:?}", peer.open_files());
+            sleep(Duration::from_millis(1));
+        }
+    }
+    peer.hears_nothing().says_ok();
+    peer.hears_file(format!("C0644 1 {next}"), other);
+    peer.hears_record("E").says_ok().sees_exit(0);
 }
 
 // covers: security SRC-08, peers H-p, peers H-v

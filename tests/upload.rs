@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
 
 use crate::peer::Peer;
 use crate::server::Server;
@@ -21,6 +23,38 @@ fn a_file_is_stored_under_a_new_name() {
     peer.hangs_up().sees_exit(0);
     yard.holds(["new"]);
     yard.has("new", "hello");
+}
+
+/// "Text file busy" is what execve(2) says of a program that somebody has open for writing.
+#[test]
+fn a_program_can_be_executed_by_whoever_has_just_heard_that_it_is_there() {
+    let is_busy = |program: &Path| match Command::new(program).status() {
+        Ok(status) => {
+            assert!(status.success(), "{status}");
+            false
+        }
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(nix::libc::ETXTBSY), "{error}");
+            true
+        }
+    };
+    let yard = Yard::new();
+    let program = std::fs::read("/bin/true").unwrap();
+    let record = |name: &str| format!("C0755 {} {name}", program.len());
+    let mut peer = Peer::sink(&yard, "", ".");
+    peer.hears_ok();
+    let busy = (0..200).filter(|number| {
+        let name = format!("program-{number}");
+        peer.stores(record(&name), &program);
+        is_busy(&yard.path(&name))
+    });
+    assert_eq!(busy.count(), 0);
+    peer.hangs_up().sees_exit(0);
+    // It would have been noticed.
+    let program = yard.path("program-0");
+    let writer = File::options().append(true).open(&program).unwrap();
+    assert!(is_busy(&program));
+    drop(writer);
 }
 
 // covers: peers 8, peers 9, peers 11, peers 23, peers 62
