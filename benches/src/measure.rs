@@ -1,5 +1,6 @@
 //! Measures scp-server against the machine's scp, in turn, and prints ratios.
 
+mod least;
 mod line;
 mod peer;
 mod plot;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use least::Answers;
 use line::{Line, succeed};
 use peer::{Cost, Script, play};
 
@@ -70,6 +72,11 @@ fn run() -> io::Result<()> {
             Some("--only") => plan.only = value()?.to_string_lossy().into_owned(),
             Some("--csv") => plan.csv = Some(value()?.into()),
             Some("--quick") => plan.quick = true,
+            // A contender of ours.
+            Some("--least") => {
+                let files: usize = value()?.to_str().and_then(|files| files.parse().ok()).unwrap_or(0);
+                return least::sink(if files == 0 { Answers::InTurn } else { Answers::Ahead(files) });
+            }
             Some("--plot") => return plot::draw(&fs::read_to_string(value()?)?, &mut io::stdout().lock()),
             _ => return Err(io::Error::other(USAGE)),
         }
@@ -128,7 +135,10 @@ impl Plan {
         };
         if self.wants(&name) {
             let script = Script::StoreMany { files, size: 1024, times: false };
-            compare(&name, rounds, &sinks("-r -t ."), &root, script, || fs::remove_dir_all(root.join("d")))?;
+            let mut contenders = sinks("-r -t .");
+            contenders.push(least("the least, lock-step", 0)?);
+            contenders.push(least("the least, ahead", files)?);
+            compare(&name, rounds, &contenders, &root, script, || fs::remove_dir_all(root.join("d")))?;
         }
         let name = format!("receive {files} files of 1 KiB with -p{place}");
         if self.wants(&name) && !on_disk {
@@ -303,6 +313,17 @@ impl Plan {
         };
         Contender { name, command: Box::new(command) }
     }
+}
+
+/// This program as a server that keeps no promise, answering all of so many files ahead, or in turn.
+fn least(name: &'static str, files: usize) -> io::Result<Contender> {
+    let program = std::env::current_exe()?;
+    let command = move |directory: &Path| {
+        let mut command = Command::new(&program);
+        command.args(["--least", &files.to_string()]).current_dir(directory);
+        command
+    };
+    Ok(Contender { name, command: Box::new(command) })
 }
 
 impl Drop for Area {
