@@ -34,8 +34,10 @@ fn main() -> io::Result<()> {
     if foreign || env::var_os("CARGO_FEATURE_DYNAMIC").is_some() {
         return Ok(());
     }
-    let places: Option<Vec<_>> = LIBRARIES.iter().map(|(_, archive)| place(archive)).collect();
-    let Some(places) = places else { return Ok(()) };
+    let places: Option<Vec<_>> =
+        LIBRARIES.iter().map(|(_, archive)| place(&format!("lib{archive}.a"))).collect();
+    // The last is how such a program begins.
+    let (Some(places), Some(_)) = (places, place("rcrt1.o")) else { return Ok(()) };
     // Libraries are looked for by name, a shared one first: but not in a directory that has none.
     let here = PathBuf::from(variable("OUT_DIR")).join("archives");
     if here.exists() {
@@ -57,9 +59,9 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Finds out where the C compiler has an archive.
-fn place(archive: &str) -> Option<PathBuf> {
-    let said = compiler(&[&format!("-print-file-name=lib{archive}.a")], "")?;
+/// Finds out where the C compiler has a file.
+fn place(name: &str) -> Option<PathBuf> {
+    let said = compiler(&[&format!("-print-file-name={name}")], "")?;
     // It says the name alone where it has none.
     let place = Path::new(said.trim());
     place.is_absolute().then(|| place.to_owned())

@@ -345,9 +345,14 @@ fn compare(
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contenders.len()];
     for round in 0..=rounds {
         let mut turns: Vec<_> = contenders.iter().zip(&mut costs).collect();
-        // Whoever comes next pays for what a disk has still to do for the one before.
+        // Whoever comes next pays for what the machine has still to do for the one before: that is not always the same.
         turns.rotate_left(round % contenders.len());
+        if round % 2 == 1 {
+            turns.reverse();
+        }
         for (contender, costs) in turns {
+            // Least of all for what a disk has.
+            Command::new("sync").arg("--file-system").arg(directory).status()?;
             let cost = play(&mut (contender.command)(directory), script)
                 .map_err(|error| io::Error::other(format!("{name}, {}: {error}", contender.name)))?;
             clean()?;
