@@ -213,7 +213,9 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("an address is meant, or a network such as 192.0.2.0/24: {text:?}");
-        if let Ok(address) = text.parse::<IpAddr>() {
+        if !text.contains('/')
+            && let Ok(address) = text.parse::<IpAddr>()
+        {
             return Ok(Self(address.into()));
         }
         let network: IpNet = text.parse().map_err(|_| wrong())?;
