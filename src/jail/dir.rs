@@ -38,6 +38,7 @@ pub struct Dir<'j> {
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     pub(super) route: Option<Vec<u8>>,
     pub(super) trail: Trail,
+    pub(super) origin: Origin,
     /// Whether stale temporaries have been looked for.
     cleared: Cell<bool>,
     /// What its default list allows to what is made in it, if it has one.
@@ -46,6 +47,17 @@ pub struct Dir<'j> {
     renamed: Option<FileName>,
     /// Whether it is only gone through, and nothing may be done to itself.
     passed: Cell<bool>,
+}
+
+/// Where a directory comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// It was there.
+    Found,
+    /// This session has made it: nothing is in it but what the session puts there.
+    Made,
+    /// So it has, and in a tree that has not got its name yet.
+    Staged,
 }
 
 /// Whether a directory was made or found.
@@ -142,6 +154,7 @@ impl<'j> Dir<'j> {
             guard,
             route,
             trail,
+            origin: Origin::Found,
             cleared: Cell::new(false),
             allowed: OnceCell::new(),
             renamed: None,
@@ -227,7 +240,7 @@ impl<'j> Dir<'j> {
         let make = |name: &FileName| mkdirat(&self.fd, name.as_os_str(), stat::Mode::S_IRWXU);
         let free = take_free(&self.fd, name, make)?;
         let mut dir = self.go_into(&free, trail.called(&free))?;
-        self.settle_new(&dir)?;
+        self.settle_new(&mut dir)?;
         dir.renamed = (free != *name).then_some(free);
         Ok((dir, Arrival::Made))
     }
@@ -239,16 +252,15 @@ impl<'j> Dir<'j> {
             Err(Errno::EEXIST) => Arrival::Found,
             Err(errno) => return Err(errno.into()),
         };
-        let dir = self.go_into(name, trail)?;
+        let mut dir = self.go_into(name, trail)?;
         if arrival == Arrival::Made {
-            self.settle_new(&dir)?;
+            self.settle_new(&mut dir)?;
         }
         Ok((dir, arrival))
     }
 
-    fn settle_new(&self, dir: &Dir<'_>) -> Result<(), Cause> {
-        // A new directory has nothing stale in it.
-        dir.cleared.set(true);
+    fn settle_new(&self, dir: &mut Dir<'_>) -> Result<(), Cause> {
+        dir.origin = if self.origin == Origin::Staged { Origin::Staged } else { Origin::Made };
         // Files in it that are acknowledged as durable are lost with its name.
         self.jail.ready_to_settle(&self.fd, self.identity.device, dir.fd.as_fd())?.settle()
     }
@@ -283,8 +295,8 @@ impl<'j> Dir<'j> {
         let stat = fstat(&fd)?;
         // Rules are about what it will be called; links, which are followed by what it is called now, are not followed then.
         let route = self.route_to(if self.jail.has_rules() { name } else { temporary });
-        let dir = Dir::new(self.jail, fd, &stat, route, trail);
-        dir.cleared.set(true);
+        let mut dir = Dir::new(self.jail, fd, &stat, route, trail);
+        dir.origin = Origin::Staged;
         Ok(dir)
     }
 
@@ -380,7 +392,9 @@ impl<'j> Dir<'j> {
 
     /// Clears stale temporaries away before the first upload into a directory that was there.
     pub(super) fn clear_away_once(&self) {
-        if !self.cleared.replace(true)
+        // A new directory has nothing stale in it.
+        if self.origin == Origin::Found
+            && !self.cleared.replace(true)
             && let Ok(readable) = open_readable(&self.fd)
         {
             self.allowed.get_or_init(|| allowed_by(&readable));
