@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::jail::{Arrival, Dir, Incoming, Insists, Jail, Place, Staging};
 use crate::name::{ClientPath, FileName};
 use crate::policy::{Manners, Metadata, Unit};
-use crate::refusal::{Cause, Refusal, Tally, Trail};
+use crate::refusal::{Cause, Refusal, Tally, Trail, Words};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
 
@@ -112,19 +112,24 @@ impl Answers<'_> {
                 received.map(|all| all.map(|contents| small.store(contents, mode, keep, times)))
             }
         };
-        let (what, passed, replaced) = (incoming.trail(), self.channel.passed(), Some(incoming.replaces()));
+        let (what, passed, replaced) = (incoming.words(), self.channel.passed(), Some(incoming.replaces()));
         let stored = match received {
             Ok(Ok(stored)) => stored,
-            Ok(Err(why)) => Err(Refusal::new(what, why)),
+            Ok(Err(why)) => Err(Refusal::new(&what.trail(), why)),
             Err(abort) => {
                 let transfer = Transfer { what, passed, began, mode: None, replaced };
                 audit::record(&Event::Incomplete(&transfer, &abort))?;
                 return Err(abort);
             }
         };
-        let called = incoming.renamed().map(|name| what.called(name));
-        let transfer =
-            |mode| Transfer { what: called.as_ref().unwrap_or(what), passed, began, mode, replaced };
+        let called = incoming.renamed().map(|name| what.trail().called(name));
+        let transfer = |mode| Transfer {
+            what: called.as_ref().map_or(what, Words::Whole),
+            passed,
+            began,
+            mode,
+            replaced,
+        };
         match &stored {
             Ok(mode) => {
                 audit::record(&Event::Stored(&transfer(Some(*mode))))?;
@@ -134,7 +139,9 @@ impl Answers<'_> {
             Err(refusal) if refusal.why.is_blemish() => audit::record(&Event::Stored(&transfer(None)))?,
             Err(refusal) => audit::record(&Event::Incomplete(&transfer(None), &refusal.why))?,
         }
-        tell_new_name(what, incoming.renamed())?;
+        if let Some(name) = incoming.renamed() {
+            audit::record(&Event::Renamed { what: &what.trail(), name })?;
+        }
         Ok(stored.map(drop))
     }
 

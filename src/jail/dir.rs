@@ -21,7 +21,7 @@ use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Collision, Leave, Operation, Storage, Sync};
-use crate::refusal::{Cause, Refusal, Trail, errno};
+use crate::refusal::{Cause, Refusal, Trail, Words, errno};
 use crate::request::Keep;
 
 /// Bytes of a route from the root beyond which links in a directory are not followed any more: PATH_MAX.
@@ -108,15 +108,16 @@ impl<'j> Entry<'j> {
         jail: &'j Jail,
         fd: OwnedFd,
         route: impl FnOnce() -> Option<Vec<u8>>,
-        trail: &Trail,
+        words: Words<'_>,
     ) -> Result<Self, Cause> {
         let stat = fstat(&fd)?;
         jail.refuse_pseudo_file_system(&fd, &stat)?;
         let attributes = Attributes::of(&stat, jail.confines());
         match kind(&stat) {
-            SFlag::S_IFDIR => {
-                Ok(Self::Directory(Dir::new(jail, fd, &stat, route(), trail.clone()), attributes))
-            }
+            SFlag::S_IFDIR => Ok(Self::Directory(
+                Dir::new(jail, fd, &stat, route(), words.trail().into_owned()),
+                attributes,
+            )),
             SFlag::S_IFREG => {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 Ok(Self::File(Contents { file: fd.into(), size, attributes }))
@@ -191,15 +192,16 @@ impl<'j> Dir<'j> {
         Refusal::new(&self.trail(name), errno)
     }
 
-    /// Opens an entry to be sent, `trail` being the words for it.
+    /// Opens an entry to be sent.
     ///
     /// # Errors
     /// It is gone, may not be read, leads outside, or is neither a file nor a directory.
-    pub fn fetch(&self, name: &FileName, trail: &Trail) -> Result<Entry<'j>, Refusal> {
-        self.fetch_name(name, trail).map_err(|why| Refusal::new(trail, why))
+    pub fn fetch(&self, name: &FileName) -> Result<Entry<'j>, Refusal> {
+        self.fetch_name(name).map_err(|why| Refusal::new(&self.trail(name), why))
     }
 
-    fn fetch_name(&self, name: &FileName, trail: &Trail) -> Result<Entry<'j>, Cause> {
+    fn fetch_name(&self, name: &FileName) -> Result<Entry<'j>, Cause> {
+        let words = self.trail.entry(name);
         if self.jail.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
@@ -209,11 +211,11 @@ impl<'j> Dir<'j> {
             false => Passage::Free,
         };
         passage.admit(match self.open_here(name, Entry::FLAGS) {
-            Ok(fd) => Entry::new(self.jail, fd, || self.route_to(name), trail),
+            Ok(fd) => Entry::new(self.jail, fd, || self.route_to(name), words),
             Err(Errno::ELOOP) => {
                 let route = self.route_to(name).ok_or(Errno::ENAMETOOLONG)?;
                 self.follow(&route, Entry::FLAGS)
-                    .and_then(|fd| Entry::new(self.jail, fd, || Some(route), trail))
+                    .and_then(|fd| Entry::new(self.jail, fd, || Some(route), words))
             }
             Err(Errno::ENXIO | Errno::ENODEV) => Err(Cause::NotRegular),
             Err(errno) => Err(errno.into()),

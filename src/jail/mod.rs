@@ -41,7 +41,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::name::{ClientPath, FileName};
 use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Unit};
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail, Words};
 use crate::request::{Keep, TargetKind};
 use durability::{Disks, Lately};
 use gate::straighten;
@@ -265,7 +265,7 @@ impl Jail {
         }
         let passage = self.passage(Some(&route))?;
         let opened = self.look_up(&route, Entry::FLAGS);
-        passage.admit(opened.and_then(|fd| Entry::new(self, fd, || Some(route), trail)))
+        passage.admit(opened.and_then(|fd| Entry::new(self, fd, || Some(route), Words::Whole(trail))))
     }
 
     /// Returns the name of the directory that a spelling such as `.` or `x/..` leads to.

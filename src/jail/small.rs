@@ -22,7 +22,7 @@ use super::upload::Upload;
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Collision, Leave, Operation, Sync};
-use crate::refusal::{Refusal, Trail, errno};
+use crate::refusal::{Refusal, Words, errno};
 use crate::request::Keep;
 
 /// Bytes up to which a file is small: what a client sends at once, and the session's buffer holds twice.
@@ -45,7 +45,6 @@ pub struct Small<'d> {
     dir: &'d Dir<'d>,
     name: FileName,
     size: usize,
-    trail: Trail,
     /// What it is until it is whole, from when the client may begin to send it.
     begun: Option<File>,
     replaces: bool,
@@ -61,18 +60,12 @@ impl<'j> Dir<'j> {
         let is_free = || self.is_quiet() && self.judge(&name, Operation::Overwrite).is_ok();
         let small = usize::try_from(size).ok().filter(|&size| size <= SMALL && is_free());
         let Some(small) = small else { return self.upload(name, size).map(Box::new).map(Incoming::InPieces) };
-        let trail = self.trail(&name);
         let allowed = self.allow_upload(&name, size).and_then(|()| self.judge(&name, Operation::Create));
         match allowed {
-            Ok(()) => Ok(Incoming::AtOnce(Small {
-                dir: self,
-                name,
-                size: small,
-                trail,
-                begun: None,
-                replaces: false,
-            })),
-            Err(why) => Err(Refusal::new(&trail, why)),
+            Ok(()) => {
+                Ok(Incoming::AtOnce(Small { dir: self, name, size: small, begun: None, replaces: false }))
+            }
+            Err(why) => Err(Refusal::new(&self.trail(&name), why)),
         }
     }
 
@@ -93,10 +86,10 @@ impl<'j> Dir<'j> {
 
 impl Incoming<'_> {
     /// The words for the file, as the client would write its path.
-    pub fn trail(&self) -> &Trail {
+    pub fn words(&self) -> Words<'_> {
         match self {
-            Self::InPieces(upload) => upload.trail(),
-            Self::AtOnce(small) => &small.trail,
+            Self::InPieces(upload) => Words::Whole(upload.trail()),
+            Self::AtOnce(small) => small.words(),
         }
     }
 
@@ -121,6 +114,10 @@ impl Small<'_> {
     /// Returns how many bytes there are to be.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    fn words(&self) -> Words<'_> {
+        self.dir.own_trail().entry(&self.name)
     }
 
     /// Makes a file for the contents, while the client is about to send them. If that fails, it is not said yet.
@@ -163,7 +160,7 @@ impl Small<'_> {
         jail.lacks.short_way.set(true);
         let mut upload = self.dir.upload(self.name.clone(), size)?;
         self.replaces = upload.replaces();
-        upload.file().write_all(contents).map_err(|error| Refusal::new(&self.trail, error))?;
+        upload.file().write_all(contents).map_err(|error| Refusal::new(&self.words().trail(), error))?;
         upload.commit(mode, keep, times)
     }
 
