@@ -1,5 +1,6 @@
 //! Refusal: why one entry was not copied. It is told to the peer, and the transfer goes on.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -236,6 +237,11 @@ impl Trail {
         Self { written: joined(&self.written, name), inside }
     }
 
+    /// The same, put together later.
+    pub fn entry<'a>(&'a self, name: &'a FileName) -> Words<'a> {
+        Words::Entry(self, name)
+    }
+
     /// Says that it has got another name than the client wrote.
     #[must_use]
     pub fn called(&self, name: &FileName) -> Self {
@@ -262,6 +268,25 @@ impl Trail {
     /// Returns the bytes as printable ASCII.
     pub fn escaped(&self) -> impl fmt::Display {
         self.written.escape_ascii()
+    }
+}
+
+/// The words for an entry, put together when somebody reads them: for most of ten thousand files that is nobody.
+#[derive(Clone, Copy, Debug)]
+pub enum Words<'a> {
+    /// For the entry of a directory.
+    Entry(&'a Trail, &'a FileName),
+    /// Those that are there.
+    Whole(&'a Trail),
+}
+
+impl<'a> Words<'a> {
+    /// Puts them together.
+    pub fn trail(self) -> Cow<'a, Trail> {
+        match self {
+            Self::Entry(dir, name) => Cow::Owned(dir.join(name)),
+            Self::Whole(trail) => Cow::Borrowed(trail),
+        }
     }
 }
 

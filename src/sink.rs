@@ -7,10 +7,10 @@ use crate::ahead::{Ahead, Say, Slot, Verdict};
 use crate::attr::{Mode, Times};
 use crate::audit::{self, Event, Transfer};
 use crate::channel::Channel;
-use crate::jail::{Arrival, Dir, Insists, Jail, Place, Staging, Upload};
+use crate::jail::{Arrival, Dir, Incoming, Insists, Jail, Place, Staging};
 use crate::name::{ClientPath, FileName};
 use crate::policy::{Manners, Metadata, Unit};
-use crate::refusal::{Cause, Refusal, Tally, Trail};
+use crate::refusal::{Cause, Refusal, Tally, Trail, Words};
 use crate::request::{Depth, Keep, Store, TargetKind};
 use crate::wire::{Record, Violation};
 
@@ -63,14 +63,14 @@ pub fn run(store: &Store, manners: Manners, jail: &Jail, channel: &mut Channel) 
             Record::File { mode, size, name } => {
                 let times = sink.times.take();
                 let begun = sink.begin(name, size)?;
-                let (upload, refusal) = match begun {
-                    Ok(upload) => (Some(upload), Ok(())),
+                let (incoming, refusal) = match begun {
+                    Ok(incoming) => (Some(incoming), Ok(())),
                     Err(refusal) => (None, Err(refusal)),
                 };
                 if answers.give(Slot::File, depth, refusal)? == Verdict::Refused {
                     continue;
                 }
-                let stored = answers.receive(upload, size, mode, sink.keep, times.as_ref())?;
+                let stored = answers.receive(incoming, size, mode, sink.keep, times.as_ref())?;
                 answers.give(Slot::Contents, depth, stored)?;
             }
         }
@@ -90,30 +90,46 @@ impl Answers<'_> {
     /// there. It is closed before anybody hears of it: a program that is open for writing cannot be executed.
     fn receive(
         &mut self,
-        upload: Option<Upload<'_>>,
+        incoming: Option<Incoming<'_>>,
         size: u64,
         mode: Mode,
         keep: Keep,
         times: Option<&Times>,
     ) -> Result<Result<(), Refusal>, Abort> {
         let began = Instant::now();
-        let received = self.channel.receive(size, upload.as_ref().map(Upload::file));
-        // Without a file to put them into, the contents were drained, and the refusal is told as soon as it can.
-        let Some(mut upload) = upload else { return received.map(|_| Ok(())) };
-        let (passed, replaced) = (self.channel.passed(), Some(upload.replaces()));
+        let Some(mut incoming) = incoming else {
+            // Without a file to put them into, the contents are drained, and the refusal is told as soon as it can.
+            return self.channel.receive(size, None).map(|_| Ok(()));
+        };
+        let received = match &mut incoming {
+            Incoming::InPieces(upload) => {
+                let received = self.channel.receive(size, Some(upload.file()));
+                received.map(|all| all.map(|()| upload.commit(mode, keep, times)))
+            }
+            Incoming::AtOnce(small) => {
+                small.prepare();
+                let received = self.channel.receive_whole(small.size());
+                received.map(|all| all.map(|contents| small.store(contents, mode, keep, times)))
+            }
+        };
+        let (what, passed, replaced) = (incoming.words(), self.channel.passed(), Some(incoming.replaces()));
         let stored = match received {
-            Ok(Ok(())) => upload.commit(mode, keep, times),
-            Ok(Err(why)) => Err(Refusal::new(upload.trail(), why)),
+            Ok(Ok(stored)) => stored,
+            Ok(Err(why)) => Err(Refusal::new(&what.trail(), why)),
             Err(abort) => {
-                let transfer = Transfer { what: upload.trail(), passed, began, mode: None, replaced };
+                let transfer = Transfer { what, passed, began, mode: None, replaced };
                 audit::record(&Event::Incomplete(&transfer, &abort))?;
                 return Err(abort);
             }
         };
-        let what = upload.trail();
-        let called = upload.renamed().map(|name| what.called(name));
-        let transfer =
-            |mode| Transfer { what: called.as_ref().unwrap_or(what), passed, began, mode, replaced };
+        let called = incoming.renamed().map(|name| what.trail().called(name));
+        let transfer = |mode| Transfer {
+            what: called.as_ref().map_or(what, Words::Whole),
+            passed,
+            began,
+            mode,
+            replaced,
+        };
         match &stored {
             Ok(mode) => {
                 audit::record(&Event::Stored(&transfer(Some(*mode))))?;
@@ -123,7 +139,9 @@ impl Answers<'_> {
             Err(refusal) if refusal.why.is_blemish() => audit::record(&Event::Stored(&transfer(None)))?,
             Err(refusal) => audit::record(&Event::Incomplete(&transfer(None), &refusal.why))?,
         }
-        tell_new_name(what, upload.renamed())?;
+        if let Some(name) = incoming.renamed() {
+            audit::record(&Event::Renamed { what: &what.trail(), name })?;
+        }
         Ok(stored.map(drop))
     }
 
@@ -257,10 +275,10 @@ impl<'j> Sink<'j> {
         }
     }
 
-    fn begin(&self, name: Option<FileName>, size: u64) -> Result<Result<Upload<'_>, Refusal>, Abort> {
+    fn begin(&self, name: Option<FileName>, size: u64) -> Result<Result<Incoming<'_>, Refusal>, Abort> {
         Ok(self.place(name)?.and_then(|(dir, name, spelling)| match spelling {
             Insists::Yes => Err(dir.lack_of(&name)),
-            Insists::No => dir.upload(name, size),
+            Insists::No => dir.take(name, size),
         }))
     }
 

@@ -1,6 +1,7 @@
 //! `scp -f`: files in, records out.
 
 use std::iter::Peekable;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::abort::Abort;
@@ -9,7 +10,7 @@ use crate::audit::{self, Event, Transfer};
 use crate::channel::Channel;
 use crate::jail::{Attributes, Contents, Dir, Entry, Identity, Jail, Names};
 use crate::name::{ClientPath, FileName};
-use crate::refusal::{Cause, Refusal, Tally, Trail};
+use crate::refusal::{Cause, Refusal, Tally, Trail, Words};
 use crate::request::{Depth, Fetch, Keep};
 use crate::wire::{Complaint, Record, Reply};
 
@@ -52,7 +53,7 @@ struct Source<'a, 'j> {
 
 /// A directory that is being sent.
 struct Level<'j> {
-    trail: Trail,
+    trail: Rc<Trail>,
     identity: Identity,
     entries: Peekable<Entries<'j>>,
     held: Held,
@@ -67,7 +68,6 @@ struct Entries<'j> {
 /// An entry of a directory.
 struct Found<'j> {
     name: FileName,
-    trail: Trail,
     entry: Result<Entry<'j>, Refusal>,
 }
 
@@ -76,9 +76,8 @@ impl<'j> Iterator for Entries<'j> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let found = |name| {
-            let trail = self.dir.trail(&name);
-            let entry = self.dir.fetch(&name, &trail);
-            Found { name, trail, entry }
+            let entry = self.dir.fetch(&name);
+            Found { name, entry }
         };
         Some(self.names.next()?.map(found))
     }
@@ -106,7 +105,7 @@ impl<'j> Source<'_, 'j> {
         match self.jail.fetch(path) {
             Err(refusal) => self.hold(refusal)?,
             Ok(Entry::File(contents)) => match path.last() {
-                Some(name) => self.send_file(name, contents, &trail)?,
+                Some(name) => self.send_file(name, contents, &trail, |trail, _| Words::Whole(trail))?,
                 None => self.hold(Refusal::new(&trail, Errno::ENOENT))?,
             },
             Ok(Entry::Directory(..)) if self.fetch.depth == Depth::Flat => {
@@ -125,8 +124,11 @@ impl<'j> Source<'_, 'j> {
     fn send_levels(&mut self) -> Result<(), Abort> {
         while let Some(level) = self.levels.last_mut() {
             match level.entries.next() {
-                Some(Ok(Found { name, trail, entry })) => match entry {
-                    Ok(Entry::File(contents)) => self.send_file(name, contents, &trail)?,
+                Some(Ok(Found { name, entry })) => match entry {
+                    Ok(Entry::File(contents)) => {
+                        let dir = Rc::clone(&level.trail);
+                        self.send_file(name, contents, &dir, Trail::entry)?;
+                    }
                     Ok(Entry::Directory(dir, attributes)) => self.enter(dir, attributes, Some(name))?,
                     Err(refusal) => self.hold(refusal)?,
                 },
@@ -165,7 +167,7 @@ impl<'j> Source<'_, 'j> {
         if self.announce(&Record::Directory { mode: attributes.mode, name }, attributes.times)? == Wanted::Yes
         {
             self.tally.count_copied();
-            let trail = dir.own_trail().clone();
+            let trail = Rc::new(dir.own_trail().clone());
             let entries = Entries { dir, names }.peekable();
             self.levels.push(Level { trail, identity, entries, held: Held::default() });
         }
@@ -181,20 +183,28 @@ impl<'j> Source<'_, 'j> {
         Ok(())
     }
 
-    fn send_file(&mut self, name: FileName, contents: Contents, trail: &Trail) -> Result<(), Abort> {
+    fn send_file(
+        &mut self,
+        name: FileName,
+        contents: Contents,
+        trail: &Trail,
+        words: for<'a> fn(&'a Trail, &'a FileName) -> Words<'a>,
+    ) -> Result<(), Abort> {
         let Contents { file, size, attributes } = contents;
         if let Err(why) = self.jail.allow_one_more(size) {
-            return self.hold(Refusal::new(trail, why));
+            return self.hold(Refusal::new(&words(trail, &name).trail(), why));
         }
         let record = Record::File { mode: attributes.mode, size, name: Some(name) };
         if self.announce(&record, attributes.times)? == Wanted::No {
             return Ok(());
         }
+        let Record::File { name: Some(name), .. } = record else { return Ok(()) };
         self.jail.count_one_more(size);
         let began = Instant::now();
-        let sent = self.channel.send(size, &file, |why| Refusal::new(trail, why));
+        let what = words(trail, &name);
+        let sent = self.channel.send(size, &file, |why| Refusal::new(&what.trail(), why));
         let passed = self.channel.passed();
-        let transfer = Transfer { what: trail, passed, began, mode: Some(attributes.mode), replaced: None };
+        let transfer = Transfer { what, passed, began, mode: Some(attributes.mode), replaced: None };
         match sent {
             Ok(Ok(())) => {
                 audit::record(&Event::Sent(&transfer))?;

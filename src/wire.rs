@@ -157,7 +157,9 @@ impl Record {
             Self::File { mode, size, .. } => {
                 line.push(b'C');
                 line.extend(four_digits(*mode));
-                line.extend(format!(" {size} ").into_bytes());
+                line.push(b' ');
+                line.extend_from_slice(size.to_string().as_bytes());
+                line.push(b' ');
             }
             Self::GivenUp(text) => line.extend([b"\x02", text.as_slice()].concat()),
             Self::Times(times) => {
@@ -182,11 +184,11 @@ fn four_digits(mode: Mode) -> impl Iterator<Item = u8> {
 
 /// Writes a newline as `\^J`, as OpenSSH does: a raw one would forge a record.
 fn write_name(name: &FileName, line: &mut Vec<u8>) {
-    for &byte in name.as_bytes() {
-        match byte {
-            b'\n' => line.extend_from_slice(b"\\^J"),
-            _ => line.push(byte),
+    for (number, piece) in name.as_bytes().split(|&byte| byte == b'\n').enumerate() {
+        if number > 0 {
+            line.extend_from_slice(b"\\^J");
         }
+        line.extend_from_slice(piece);
     }
 }
 

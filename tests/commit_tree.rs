@@ -167,8 +167,8 @@ fn who_is_killed_between_the_two_steps_has_not_lost_the_old_tree() {
         return;
     }
     yard.dir("site").file("site/old", "precious");
-    // Ten files, the old tree, and the new one.
-    upload_with(&yard, &[NO_EXCHANGE, "inject=renameat:signal=KILL:when=12"], &session(1));
+    // The first file, the old tree, and the new one.
+    upload_with(&yard, &[NO_EXCHANGE, "inject=renameat:signal=KILL:when=3"], &session(1));
     assert!(!yard.path("site").exists(), "it was killed in the moment when there is neither tree");
     // Long after, another session clears away what is of no use.
     let names = || fs::read_dir(yard.path("")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -243,7 +243,7 @@ fn an_old_tree_that_cannot_be_put_back_is_kept_and_the_log_says_where() {
     }
     yard.dir("site").file("site/old", "precious");
     // The files have got their names, and the old tree is out of the way.
-    let log = upload_with(&yard, &[NO_EXCHANGE, "inject=renameat:error=EIO:when=12+"], &session(1));
+    let log = upload_with(&yard, &[NO_EXCHANGE, "inject=renameat:error=EIO:when=3+"], &session(1));
     let names: Vec<_> =
         fs::read_dir(yard.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let [aside] = names.as_slice() else { panic!("{names:?}") };

@@ -104,6 +104,8 @@ mod resources;
 mod rights;
 /// How many sessions an account has at once.
 mod seats;
+/// Small files in directories that the session makes: the short way.
+mod small_files;
 /// Modes, times and groups that the administrator insists on.
 mod storage;
 /// Directories and what is in them, both ways.

@@ -8,7 +8,7 @@ use super::event::Event;
 use crate::attr::Mode;
 use crate::channel::Passed;
 use crate::policy::{Account, Pipeline, Terms};
-use crate::refusal::Trail;
+use crate::refusal::Words;
 use crate::request::Request;
 
 /// What is known of a session: it is said in each of its events.
@@ -100,7 +100,7 @@ impl Direction {
 #[derive(Debug)]
 pub struct Transfer<'a> {
     /// Which.
-    pub what: &'a Trail,
+    pub what: Words<'a>,
     /// What has passed of its contents.
     pub passed: Passed,
     /// When its record came, or its contents began to go.

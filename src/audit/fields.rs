@@ -62,9 +62,9 @@ impl<'a> Fields<'a> {
         match event {
             Event::Aborted(abort) => self.result("failed").reason(abort).last(session),
             Event::Began { request } => {
-                self.text("request", request).word("pipeline", pipeline(session.pipeline))
+                self.text("request", *request).word("pipeline", pipeline(session.pipeline))
             }
-            Event::Complained(text) => self.result("refused").text("reason", text),
+            Event::Complained(text) => self.result("refused").text("reason", *text),
             Event::Defect(defect) => self.result("failed").reason(defect).last(session),
             Event::Ended(Tally { copied, refused }) => {
                 let result = if *refused == 0 { "ok" } else { "partial" };
@@ -96,7 +96,7 @@ impl<'a> Fields<'a> {
 
     fn transfer(&mut self, transfer: &'a Transfer<'_>) -> &mut Self {
         let Transfer { what, passed, began, mode, replaced } = transfer;
-        self.place(what).number("bytes", passed.bytes).seconds("duration", began.elapsed());
+        self.place(&what.trail()).number("bytes", passed.bytes).seconds("duration", began.elapsed());
         if let Some(mode) = mode {
             self.word("mode", octal(*mode));
         }
@@ -110,11 +110,11 @@ impl<'a> Fields<'a> {
     }
 
     /// Says where, as the client wrote it and from the root.
-    fn place(&mut self, what: &'a Trail) -> &mut Self {
-        self.text("path", what.as_bytes());
+    fn place(&mut self, what: &Trail) -> &mut Self {
+        self.text("path", what.as_bytes().to_vec());
         match what.inside() {
             Some([]) => self.text("inside", b"."),
-            Some(inside) => self.text("inside", inside),
+            Some(inside) => self.text("inside", inside.to_vec()),
             None => self,
         }
     }
@@ -144,7 +144,7 @@ impl<'a> Fields<'a> {
         self.push(key, Value::Seconds(time))
     }
 
-    fn text(&mut self, key: &'static str, text: &'a [u8]) -> &mut Self {
+    fn text(&mut self, key: &'static str, text: impl Into<Cow<'a, [u8]>>) -> &mut Self {
         self.push(key, Value::Text(text.into()))
     }
 

@@ -206,6 +206,45 @@ impl Channel {
         Ok(written.and(status))
     }
 
+    /// Takes all `size` bytes of contents, few enough for the buffer, and the sender's word on them.
+    ///
+    /// # Errors
+    /// As [`Channel::receive`].
+    pub fn receive_whole(&mut self, size: usize) -> Result<Result<&[u8], Cause>, Abort> {
+        if size >= self.buffer.len() {
+            self.enlarge(BUFFER.max(size.saturating_add(1)));
+        }
+        self.pipes.clock().await_contents();
+        self.meter.restart();
+        let mut counted = 0_usize;
+        loop {
+            let ready = self.end.saturating_sub(self.start);
+            let mut fresh = to_u64(ready.min(size).saturating_sub(counted));
+            while fresh > 0 {
+                let piece = self.next_piece(fresh)?;
+                self.count(piece);
+                fresh = fresh.saturating_sub(piece);
+            }
+            counted = ready.min(size);
+            // With the sender's word: read later, it would take the place of the contents.
+            if ready > size {
+                break;
+            }
+            if self.fill()? == 0 {
+                if ready == size {
+                    break;
+                }
+                return Err(Violation::CutShort.into());
+            }
+        }
+        let begin = self.start;
+        self.start = begin.saturating_add(size);
+        let contents = begin..self.start;
+        self.meter.see(self.buffer.get(contents.clone()).unwrap_or_default());
+        let word = self.sender_status()?;
+        Ok(word.map(|()| self.buffer.get(contents).unwrap_or_default()))
+    }
+
     /// Gets ready for a large file, once: fewer and larger turns.
     fn expect_much(&mut self) {
         if self.buffer.len() < LARGE_BUFFER {

@@ -21,7 +21,7 @@ use super::{Identity, Jail};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Collision, Leave, Operation, Storage, Sync};
-use crate::refusal::{Cause, Refusal, Trail, errno};
+use crate::refusal::{Cause, Refusal, Trail, Words, errno};
 use crate::request::Keep;
 
 /// Bytes of a route from the root beyond which links in a directory are not followed any more: PATH_MAX.
@@ -38,6 +38,7 @@ pub struct Dir<'j> {
     /// How it was reached from the root, for links in it that lead elsewhere inside.
     pub(super) route: Option<Vec<u8>>,
     pub(super) trail: Trail,
+    pub(super) origin: Origin,
     /// Whether stale temporaries have been looked for.
     cleared: Cell<bool>,
     /// What its default list allows to what is made in it, if it has one.
@@ -46,6 +47,17 @@ pub struct Dir<'j> {
     renamed: Option<FileName>,
     /// Whether it is only gone through, and nothing may be done to itself.
     passed: Cell<bool>,
+}
+
+/// Where a directory comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// It was there.
+    Found,
+    /// This session has made it: nothing is in it but what the session puts there.
+    Made,
+    /// So it has, and in a tree that has not got its name yet.
+    Staged,
 }
 
 /// Whether a directory was made or found.
@@ -96,15 +108,16 @@ impl<'j> Entry<'j> {
         jail: &'j Jail,
         fd: OwnedFd,
         route: impl FnOnce() -> Option<Vec<u8>>,
-        trail: &Trail,
+        words: Words<'_>,
     ) -> Result<Self, Cause> {
         let stat = fstat(&fd)?;
         jail.refuse_pseudo_file_system(&fd, &stat)?;
         let attributes = Attributes::of(&stat, jail.confines());
         match kind(&stat) {
-            SFlag::S_IFDIR => {
-                Ok(Self::Directory(Dir::new(jail, fd, &stat, route(), trail.clone()), attributes))
-            }
+            SFlag::S_IFDIR => Ok(Self::Directory(
+                Dir::new(jail, fd, &stat, route(), words.trail().into_owned()),
+                attributes,
+            )),
             SFlag::S_IFREG => {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 Ok(Self::File(Contents { file: fd.into(), size, attributes }))
@@ -142,6 +155,7 @@ impl<'j> Dir<'j> {
             guard,
             route,
             trail,
+            origin: Origin::Found,
             cleared: Cell::new(false),
             allowed: OnceCell::new(),
             renamed: None,
@@ -178,15 +192,16 @@ impl<'j> Dir<'j> {
         Refusal::new(&self.trail(name), errno)
     }
 
-    /// Opens an entry to be sent, `trail` being the words for it.
+    /// Opens an entry to be sent.
     ///
     /// # Errors
     /// It is gone, may not be read, leads outside, or is neither a file nor a directory.
-    pub fn fetch(&self, name: &FileName, trail: &Trail) -> Result<Entry<'j>, Refusal> {
-        self.fetch_name(name, trail).map_err(|why| Refusal::new(trail, why))
+    pub fn fetch(&self, name: &FileName) -> Result<Entry<'j>, Refusal> {
+        self.fetch_name(name).map_err(|why| Refusal::new(&self.trail(name), why))
     }
 
-    fn fetch_name(&self, name: &FileName, trail: &Trail) -> Result<Entry<'j>, Cause> {
+    fn fetch_name(&self, name: &FileName) -> Result<Entry<'j>, Cause> {
+        let words = self.trail.entry(name);
         if self.jail.rights.fetching == Leave::Withheld {
             return Err(Cause::Unauthorised("downloads are"));
         }
@@ -196,11 +211,11 @@ impl<'j> Dir<'j> {
             false => Passage::Free,
         };
         passage.admit(match self.open_here(name, Entry::FLAGS) {
-            Ok(fd) => Entry::new(self.jail, fd, || self.route_to(name), trail),
+            Ok(fd) => Entry::new(self.jail, fd, || self.route_to(name), words),
             Err(Errno::ELOOP) => {
                 let route = self.route_to(name).ok_or(Errno::ENAMETOOLONG)?;
                 self.follow(&route, Entry::FLAGS)
-                    .and_then(|fd| Entry::new(self.jail, fd, || Some(route), trail))
+                    .and_then(|fd| Entry::new(self.jail, fd, || Some(route), words))
             }
             Err(Errno::ENXIO | Errno::ENODEV) => Err(Cause::NotRegular),
             Err(errno) => Err(errno.into()),
@@ -227,7 +242,7 @@ impl<'j> Dir<'j> {
         let make = |name: &FileName| mkdirat(&self.fd, name.as_os_str(), stat::Mode::S_IRWXU);
         let free = take_free(&self.fd, name, make)?;
         let mut dir = self.go_into(&free, trail.called(&free))?;
-        self.settle_new(&dir)?;
+        self.settle_new(&mut dir)?;
         dir.renamed = (free != *name).then_some(free);
         Ok((dir, Arrival::Made))
     }
@@ -239,16 +254,15 @@ impl<'j> Dir<'j> {
             Err(Errno::EEXIST) => Arrival::Found,
             Err(errno) => return Err(errno.into()),
         };
-        let dir = self.go_into(name, trail)?;
+        let mut dir = self.go_into(name, trail)?;
         if arrival == Arrival::Made {
-            self.settle_new(&dir)?;
+            self.settle_new(&mut dir)?;
         }
         Ok((dir, arrival))
     }
 
-    fn settle_new(&self, dir: &Dir<'_>) -> Result<(), Cause> {
-        // A new directory has nothing stale in it.
-        dir.cleared.set(true);
+    fn settle_new(&self, dir: &mut Dir<'_>) -> Result<(), Cause> {
+        dir.origin = if self.origin == Origin::Staged { Origin::Staged } else { Origin::Made };
         // Files in it that are acknowledged as durable are lost with its name.
         self.jail.ready_to_settle(&self.fd, self.identity.device, dir.fd.as_fd())?.settle()
     }
@@ -283,8 +297,8 @@ impl<'j> Dir<'j> {
         let stat = fstat(&fd)?;
         // Rules are about what it will be called; links, which are followed by what it is called now, are not followed then.
         let route = self.route_to(if self.jail.has_rules() { name } else { temporary });
-        let dir = Dir::new(self.jail, fd, &stat, route, trail);
-        dir.cleared.set(true);
+        let mut dir = Dir::new(self.jail, fd, &stat, route, trail);
+        dir.origin = Origin::Staged;
         Ok(dir)
     }
 
@@ -380,7 +394,9 @@ impl<'j> Dir<'j> {
 
     /// Clears stale temporaries away before the first upload into a directory that was there.
     pub(super) fn clear_away_once(&self) {
-        if !self.cleared.replace(true)
+        // A new directory has nothing stale in it.
+        if self.origin == Origin::Found
+            && !self.cleared.replace(true)
             && let Ok(readable) = open_readable(&self.fd)
         {
             self.allowed.get_or_init(|| allowed_by(&readable));

@@ -130,15 +130,17 @@ impl Jail {
         }
     }
 
+    /// Tells when contents are taken by the file system that was written to last, if it is this one.
+    pub(super) fn taking_on(&self, device: u64) -> Option<Taking> {
+        self.lately.0.get().filter(|&(known, _)| known == device).map(|(_, taking)| taking)
+    }
+
     /// Has contents written when they come where the kernel would do it later and not tell that less was taken than it
     /// gave: FUSE with a cache for writing loses the end of a short write, and close(2) and fsync(2) say that all is
     /// well. Seen with fuse-overlayfs, which containers without root are made of, on a full disk. Returns when they are
     /// taken.
     pub(super) fn write_at_once(&self, device: u64, file: &File) -> Taking {
-        let taking = match self.lately.0.get() {
-            Some((known, taking)) if known == device => taking,
-            _ => Taking::of(file),
-        };
+        let taking = self.taking_on(device).unwrap_or_else(|| Taking::of(file));
         self.lately.0.set(Some((device, taking)));
         if taking == Taking::InProcess {
             // Without alignment, which such file systems do not ask for; one that cannot do it writes as it can.

@@ -16,6 +16,7 @@ mod lookup;
 mod names;
 mod protect;
 mod removal;
+mod small;
 mod staging;
 mod temporary;
 mod upload;
@@ -23,10 +24,11 @@ mod upload;
 pub use dir::{Arrival, Attributes, Contents, Dir, Entry};
 pub use foresight::Fate;
 pub use names::Names;
+pub use small::{Incoming, Small};
 pub use staging::Staging;
 pub use upload::Upload;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -39,7 +41,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::name::{ClientPath, FileName};
 use crate::policy::{DotFiles, Grant, Leave, Limits, Rights, Storage, Unit};
-use crate::refusal::{Cause, Refusal, Trail};
+use crate::refusal::{Cause, Refusal, Trail, Words};
 use crate::request::{Keep, TargetKind};
 use durability::{Disks, Lately};
 use gate::straighten;
@@ -69,6 +71,8 @@ pub struct Jail {
     disks: Disks,
     lately: Lately,
     lacks: Lacks,
+    /// What small files are called, one after the other, before they have their names.
+    small: OnceCell<Option<FileName>>,
 }
 
 /// What a path of the client's leads to.
@@ -107,6 +111,8 @@ pub struct Identity {
 #[derive(Debug, Default)]
 struct Lacks {
     exchange: Cell<bool>,
+    /// Of storing small files, whatever it was that failed: see `small`.
+    short_way: Cell<bool>,
     locks: Cell<bool>,
     no_replace: Cell<bool>,
 }
@@ -172,6 +178,7 @@ impl Jail {
             disks: Disks::default(),
             lately: Lately::default(),
             lacks: Lacks::default(),
+            small: OnceCell::new(),
         })
     }
 
@@ -258,7 +265,7 @@ impl Jail {
         }
         let passage = self.passage(Some(&route))?;
         let opened = self.look_up(&route, Entry::FLAGS);
-        passage.admit(opened.and_then(|fd| Entry::new(self, fd, || Some(route), trail)))
+        passage.admit(opened.and_then(|fd| Entry::new(self, fd, || Some(route), Words::Whole(trail))))
     }
 
     /// Returns the name of the directory that a spelling such as `.` or `x/..` leads to.

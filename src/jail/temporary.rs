@@ -44,17 +44,10 @@ const LOOKED_AT: usize = 4096;
 ///
 /// The name is not made from the final one, which may be 255 bytes long already.
 pub(super) fn create(dir: &OwnedFd) -> Result<Temporary, Errno> {
-    let flags = OFlag::O_WRONLY
-        | OFlag::O_CREAT
-        | OFlag::O_EXCL
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
     for _ in 0..TRIES {
         let Some(name) = make_up() else { continue };
-        match openat(dir, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-            Ok(fd) => {
-                let file = File::from(fd);
+        match create_unlocked(dir, &name) {
+            Ok(file) => {
                 if let Some(locked) = keep(&file) {
                     return Ok(Temporary { file, name, locked });
                 }
@@ -66,6 +59,18 @@ pub(super) fn create(dir: &OwnedFd) -> Result<Temporary, Errno> {
         }
     }
     Err(Errno::EEXIST)
+}
+
+/// The same without a lock, for one that is no temporary any more before anybody could think it stale; and if somebody
+/// does, it is gone.
+pub(super) fn create_unlocked(dir: &OwnedFd, name: &FileName) -> Result<File, Errno> {
+    let flags = OFlag::O_WRONLY
+        | OFlag::O_CREAT
+        | OFlag::O_EXCL
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NOCTTY
+        | OFlag::O_CLOEXEC;
+    openat(dir, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
 }
 
 /// Locks a new file, and tells whether it could be, if it is still there: another session may have taken it for a stale

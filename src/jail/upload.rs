@@ -103,13 +103,18 @@ impl<'j> Dir<'j> {
         self.start(name, size, &mut trail).map_err(|why| Refusal::new(&trail, why))
     }
 
-    /// Takes the trail for the upload, if there is one.
-    fn start(&self, name: FileName, size: u64, trail: &mut Trail) -> Result<Upload<'_>, Cause> {
-        self.allow_storing(&name)?;
+    /// Refuses what the rights, the name and the limits forbid, whatever is there.
+    pub(super) fn allow_upload(&self, name: &FileName, size: u64) -> Result<(), Cause> {
+        self.allow_storing(name)?;
         if let Some(limit) = self.jail.limits.file_size.filter(|&limit| size > limit) {
             return Err(Cause::TooLarge { size, limit });
         }
-        self.jail.allow_one_more(size)?;
+        self.jail.allow_one_more(size)
+    }
+
+    /// Takes the trail for the upload, if there is one.
+    fn start(&self, name: FileName, size: u64, trail: &mut Trail) -> Result<Upload<'_>, Cause> {
+        self.allow_upload(&name, size)?;
         self.clear_away_once();
         let (home, name, old) = self.destination(name)?;
         let taken = match self.jail.rights.collision {

@@ -15,9 +15,10 @@ pub(super) fn write(
 ) -> String {
     let host = session.from.as_ref().map_or(&b"-"[..], |(address, _)| address);
     // From the root, as if there were nothing else; without one, as the client wrote it.
-    let path = match transfer.what.inside() {
+    let what = transfer.what.trail();
+    let path = match what.inside() {
         Some(inside) => [b"/", inside].concat(),
-        None => transfer.what.as_bytes().to_vec(),
+        None => what.as_bytes().to_vec(),
     };
     let direction = if session.direction == Some(Direction::Download) { "o" } else { "i" };
     let status = if whole { "c" } else { "i" };
