@@ -14,15 +14,10 @@ pub fn printable<const N: usize>(bytes: &[u8], others: [u8; N]) -> usize {
 
 /// Counts the bytes before the first control character.
 pub fn uncontrolled(bytes: &[u8]) -> usize {
-    // Without an early end, which lets the compiler take all of them at once.
-    let is_free = |many: &&[u8; 16]| many.iter().fold(true, |free, byte| free & !byte.is_ascii_control());
-    let (many, _) = bytes.as_chunks();
-    let free = many.iter().take_while(is_free).count().saturating_mul(16);
-    let rest = before(bytes.get(free..).unwrap_or_default(), |eight| {
-        let delete = eight ^ each(0x7f);
-        eight.wrapping_sub(each(b' ')) & !eight | delete.wrapping_sub(each(1)) & !delete
-    });
-    free.saturating_add(rest)
+    // Below the space, or one below the first that is beyond ASCII.
+    before(bytes, |eight| {
+        (eight.wrapping_sub(each(b' ')) | (eight & each(0x7f)).wrapping_add(each(1))) & !eight
+    })
 }
 
 /// Counts the bytes that two texts begin with alike, of the first so many.
@@ -41,14 +36,16 @@ pub fn alike(one: &[u8], other: &[u8], most: usize) -> usize {
 /// Counts the bytes before the first one that is marked; a control character always is.
 fn before(bytes: &[u8], mark: impl Fn(u64) -> u64) -> usize {
     let marked = |eight: [u8; 8]| mark(u64::from_le_bytes(eight)) & each(0x80);
-    let (eights, rest) = bytes.as_chunks();
-    for (count, eight) in eights.iter().enumerate() {
+    let mut left = bytes;
+    let mut count = 0_usize;
+    while let Some((eight, rest)) = left.split_first_chunk() {
         let marks = marked(*eight);
         if marks != 0 {
-            return count.wrapping_mul(8).wrapping_add(first(marks));
+            return count.wrapping_add(first(marks));
         }
+        (count, left) = (count.wrapping_add(8), rest);
     }
-    bytes.len().wrapping_sub(rest.len()).wrapping_add(first(marked(filled(rest))))
+    count.wrapping_add(first(marked(filled(left))))
 }
 
 /// Fills up with control characters what is shorter than eight bytes.

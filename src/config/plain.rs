@@ -102,9 +102,13 @@ impl<'t> Heard<'t> {
         let slot = self.lines.get_mut(begin.beginning())?;
         let alike = slot.as_ref().map_or(0, |known| begin.alike(known.begin, known.length));
         let next = match slot {
-            Some(known) if alike == known.length => begin.plus(alike),
-            Some(known) if alike > known.value => known.change(aside, begin, alike)?,
-            _ => {
+            Some(known) if alike == known.length => Some(begin.plus(alike)),
+            Some(known) if alike >= known.value => known.change(aside, begin, alike),
+            _ => None,
+        };
+        let next = match next {
+            Some(next) => next,
+            None => {
                 let (known, next) = Known::read(aside, begin)?;
                 *slot = Some(known);
                 next
@@ -116,7 +120,7 @@ impl<'t> Heard<'t> {
 
 impl<'t> Known<'t> {
     /// Reads a line.
-    #[inline(never)]
+    #[cold] // Of two hundred sections, the first is read so; the loop has the registers for itself.
     fn read(aside: &Aside, begin: Place<'t>) -> Option<(Self, Place<'t>)> {
         let (key, at) = begin.key()?;
         let (value, next) = at.value()?;
@@ -126,9 +130,7 @@ impl<'t> Known<'t> {
         Some((known, next))
     }
 
-    /// Becomes a line that begins alike, in its key and the first letter of its value at least; returns where the next one
-    /// begins.
-    #[inline(never)]
+    /// Becomes a line that begins alike, up to its value at least; returns where the next one begins.
     fn change(&mut self, aside: &Aside, begin: Place<'t>, alike: usize) -> Option<Place<'t>> {
         let at = begin.plus(self.value);
         let known = alike.min(self.end).saturating_sub(self.value);

@@ -209,17 +209,18 @@ impl FromStr for Glob {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (anchored, names) = split(text.as_bytes());
-        let parts = names.map(Part::read).collect::<Result<_, _>>();
+        let parts = names_of(text).map(Part::read).collect::<Result<_, _>>();
+        // A slash at the end only says that a directory is meant.
+        let anchored = text.strip_suffix('/').unwrap_or(text).contains('/');
         parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
     }
 }
 
-/// Splits a pattern into its names; tells whether it is about a path from the root on.
-fn split(text: &[u8]) -> (bool, impl Iterator<Item = &[u8]>) {
+/// Splits a pattern into its names.
+fn names_of(text: &str) -> impl Iterator<Item = &[u8]> {
+    let text = text.as_bytes();
     let bare = text.strip_suffix(b"/").unwrap_or(text);
-    let anchored = bare.contains(&b'/');
-    (anchored, bare.strip_prefix(b"/").unwrap_or(bare).split(|&byte| byte == b'/'))
+    bare.strip_prefix(b"/").unwrap_or(bare).split(|&byte| byte == b'/')
 }
 
 impl<'de> Deserialize<'de> for Glob {
@@ -246,10 +247,7 @@ impl Glob {
 
     /// Tells that a text is a pattern, whatever it matches.
     pub(super) fn form(text: &str) -> Result<bool, String> {
-        if let Ok(Form::Name) = Form::of(text.as_bytes()) {
-            return Ok(true);
-        }
-        let wrong = split(text.as_bytes()).1.find_map(|name| Form::of(name).err());
+        let wrong = names_of(text).find_map(|name| Form::of(name).err());
         wrong.map_or(Ok(true), |why| Err(format!("{why}: {text:?}")))
     }
 
