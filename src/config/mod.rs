@@ -111,7 +111,10 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::policy::Groups;
 
     #[test]
     fn sections_know_where_they_stand() {
@@ -122,6 +125,23 @@ mod tests {
         assert_eq!(origins, ["f:5", "f:11"]);
         assert_eq!(read.default.unwrap().origin, "f:2");
         assert!(read.matches[0].section.path.is_some());
+    }
+
+    #[test]
+    fn groups_are_found_out_only_for_a_section_that_can_be_about_the_account_otherwise() {
+        let sections = |text: &str, find: fn() -> Vec<OsString>| {
+            let groups = Groups::found_by(find);
+            let bob = Account { name: Some("bob".into()), groups, ..Account::default() };
+            read("f", text, Some(&bob)).unwrap().matches.len()
+        };
+        let for_eve = "[[match]]\nuser = 'eve'\ngroup = 'staff'\n";
+        assert_eq!(sections(&for_eve.repeat(3), || panic!("nobody asks for the groups")), 0);
+        let for_bob = "[[match]]\nuser = 'bob'\ngroup = ['partners', 'staff']\n[[match]]\ngroup = 'staff'\n";
+        assert_eq!(sections(&format!("{for_eve}{for_bob}"), || vec!["staff".into()]), 2);
+        assert_eq!(sections(&format!("{for_eve}{for_bob}"), || vec!["admin".into()]), 0);
+        // What is not read line by line.
+        let in_one = "match = [{ user = 'eve', group = 'staff' }, { user = 'bob' }]";
+        assert_eq!(sections(in_one, || panic!("nobody asks for the groups")), 1);
     }
 
     #[test]

@@ -268,6 +268,7 @@ mod tests {
         "user = [\"zoe\" \"bob\"]\n",
         "group = [ ]\n",
         "group = ['staff', '']\n",
+        "group = 'staff'\n",
         "principal = 'b*'\n",
         "key = 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU'\n",
         "key = ['SHA256:47DEQpj8HBSa']\n",
@@ -361,6 +362,7 @@ mod tests {
             name: Some(if number.is_multiple_of(2) { "bob" } else { "zoe" }.into()),
             address: "192.0.2.1".parse().ok().filter(|_| number.is_multiple_of(3)),
             keys: vec![Key::with(print.into(), vec!["bea".into()])],
+            groups: if number.is_multiple_of(5) { vec!["staff".into()] } else { Vec::new() }.into(),
             ..Account::default()
         }
     }
