@@ -21,6 +21,9 @@ use client::{Client, Outcome};
 /// The calls that an upload is made of, and what each may say. Those of the wire are told apart by what they write.
 const FAULTS: &[(&str, &[&str])] = &[
     ("close", &["EIO", "ENOSPC", "EDQUOT", "EINTR"]),
+    ("epoll_create1", &["EMFILE", "ENOMEM"]),
+    ("epoll_ctl", &["EPERM", "ENOSPC"]),
+    ("epoll_wait", &["EINTR", "ENOMEM"]),
     ("faccessat2", &["EACCES", "EROFS", "EIO"]),
     ("fchmod", &["EPERM", "EIO", "EROFS", "ENOSPC"]),
     ("fchown", &["EPERM", "EIO", "EDQUOT"]),
@@ -41,9 +44,6 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("openat", &["ENOSPC", "EACCES", "EMFILE", "ENFILE", "EROFS", "EINTR", "ENOMEM"]),
     ("openat2", &["EACCES", "EMFILE", "EAGAIN", "ENOMEM"]),
     ("poll", &["EINTR", "ENOMEM"]),
-    ("epoll_create1", &["EMFILE", "ENOMEM"]),
-    ("epoll_ctl", &["EPERM", "ENOSPC"]),
-    ("epoll_wait", &["EINTR", "ENOMEM"]),
     ("read", &["EINTR", "EAGAIN", "EIO"]),
     ("renameat", &["EACCES", "EISDIR", "EIO", "ENOSPC", "EDQUOT", "EROFS"]),
     ("renameat2", &["EACCES", "EIO", "ENOSPC", "EEXIST", "EPERM"]),
