@@ -7,6 +7,7 @@ pub mod account;
 pub mod ahead;
 pub mod attr;
 pub mod audit;
+pub mod bytes;
 pub mod channel;
 pub mod config;
 pub mod etc;
@@ -43,7 +44,7 @@ use audit::{Event, Session};
 use channel::Channel;
 use jail::Jail;
 use options::{Authorize, Entry, Options, Order};
-use policy::{Account, Config, Denied, Destination, Grant, Sandbox, Section, Terms};
+use policy::{Account, Denied, Destination, Grant, Sandbox, Section, Terms};
 use refusal::Tally;
 use request::{Request, Usage};
 use sandbox::Direction;
@@ -113,11 +114,8 @@ fn serve(options: Options) -> Result<Tally, Told> {
     let spelled = spell(&options.entry)?;
     let request = understand(&options.entry, &spelled);
 
-    let mut account = account::look_up();
+    let account = account::look_up();
     let config = etc::read(options.config.as_deref(), &options.line, Some(&account));
-    if config.as_ref().is_ok_and(Config::asks_for_groups) {
-        account.groups = account::groups();
-    }
     let terms = match config {
         Ok(config) => config.terms(&account, Timestamp::now()),
         Err(wrong) => Terms::barred(options.line, Denied::Misconfigured(wrong.to_string())),
@@ -278,6 +276,7 @@ fn usage(why: impl Display) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Config;
 
     #[test]
     fn called_by_the_name_scp_it_waits_for_ever_unless_the_file_says_how_long() {

@@ -49,7 +49,7 @@ fn bob() -> Account {
         uid: 1000,
         name: Some("bob".into()),
         home: Some("/home/bob".into()),
-        groups: vec!["staff".into()],
+        groups: vec!["staff".into()].into(),
         address: "192.0.2.7".parse().ok(),
         keys: vec![Key::with(print.into(), vec!["deploy-1".into()])],
     }

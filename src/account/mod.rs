@@ -16,16 +16,17 @@ use nix::unistd::{
 };
 
 use crate::key::Key;
-use crate::policy::{Account, Denied};
+use crate::policy::{Account, Denied, Groups};
 use database::{Group, Person, find, local};
 
 /// The most that sshd writes about an authentication: a line for each of a handful of methods.
 const AUTHENTICATION: u64 = 256 * 1024;
 
-/// Finds out who the process runs for, but for the groups.
+/// Finds out who the process runs for; its groups when they are asked for.
 pub fn look_up() -> Account {
     let uid = getuid().as_raw();
-    let mut account = Account { uid, address: address(), keys: keys(), ..Account::default() };
+    let groups = Groups::found_by(groups);
+    let mut account = Account { uid, address: address(), keys: keys(), groups, ..Account::default() };
     if let Some(person) = by_number(uid) {
         account.name = Some(person.name);
         account.home = Some(person.home);
@@ -106,7 +107,7 @@ pub fn all() -> Vec<(String, u32)> {
 }
 
 /// Finds out which groups the process is in.
-pub fn groups() -> Vec<OsString> {
+fn groups() -> Vec<OsString> {
     let mut ids = getgroups().unwrap_or_default();
     ids.push(getegid());
     named(&ids)

@@ -4,6 +4,8 @@ use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer, SeqDeser
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use crate::bytes;
+
 /// What a line is to the sections.
 pub(super) enum Line<'t> {
     /// The first one of a piece.
@@ -44,32 +46,44 @@ pub(super) enum Value<'t> {
     Tables(&'t [Vec<Pair<'t>>]),
 }
 
-/// A place in the text.
+/// A place in the text: what is left from there on.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'t> {
-    text: &'t str,
-    at: usize,
-}
+pub(super) struct Place<'t>(&'t str);
 
 impl<'t> Place<'t> {
     /// Begins.
     pub(super) fn first(text: &'t str) -> Self {
-        Self { text, at: 0 }
+        Self(text)
     }
 
     /// Tells whether nothing is left.
     pub(super) fn is_last(self) -> bool {
-        self.at >= self.text.len()
+        self.0.is_empty()
     }
 
     /// Returns what is between here and there.
     pub(super) fn up_to(self, end: Self) -> &'t str {
-        self.text.get(self.at..end.at).unwrap_or_default()
+        self.0.get(..self.length_to(end)).unwrap_or_default()
+    }
+
+    /// Counts the bytes from here to there.
+    pub(super) fn length_to(self, end: Self) -> usize {
+        self.0.len().saturating_sub(end.0.len())
     }
 
     /// Counts the lines from here to there.
     pub(super) fn lines_to(self, end: Self) -> usize {
         self.up_to(end).bytes().filter(|&byte| byte == b'\n').count()
+    }
+
+    /// Goes on by so many bytes; to the end if there are none so many, or a letter would be cut through.
+    pub(super) fn plus(self, length: usize) -> Self {
+        Self(self.0.get(length..).unwrap_or_default())
+    }
+
+    /// Counts the bytes that are the same here and there, of the first so many.
+    pub(super) fn alike(self, other: Self, most: usize) -> usize {
+        bytes::alike(self.rest(), other.rest(), most)
     }
 
     /// Goes to the end of a text that has to be here.
@@ -84,14 +98,11 @@ impl<'t> Place<'t> {
         usize::from((first ^ fifth.rotate_left(1)) % 64)
     }
 
-    /// Tells whether a section begins here, or something that is not for us.
-    pub(super) fn is_at_head(self) -> bool {
-        self.peek() == Some(b'[') && self.after("[[match.path]]").is_none()
-    }
-
-    /// Goes past lines in which there is nothing at all.
+    /// Goes past lines in which there is nothing, or only a comment.
     pub(super) fn skip_empty(&mut self) {
-        while let Some(next) = self.eat(b'\n') {
+        while let Some(b'\n' | b'#') = self.peek()
+            && let Some(next) = self.past()
+        {
             *self = next;
         }
     }
@@ -99,23 +110,17 @@ impl<'t> Place<'t> {
     /// Reads the line that begins here, and goes to the next one.
     pub(super) fn line(&mut self) -> Line<'t> {
         let first = self.after_blanks();
-        let (line, end) = match first.peek() {
-            None | Some(b'\n' | b'#') => (Line::Empty, first),
-            Some(b'[') => first.head().unwrap_or((Line::Foreign, first)),
-            Some(_) => first.pair().unwrap_or((Line::Odd, first)),
+        let (read, otherwise) = match first.peek() {
+            None | Some(b'\n' | b'#') => (first.past().map(|next| (Line::Empty, next)), Line::Odd),
+            Some(b'[') => (first.head(), Line::Foreign),
+            Some(_) => (first.pair(), Line::Odd),
         };
-        let end = if end.peek() == Some(b'\n') { end } else { end.after_comment() };
-        *self = end.eat(b'\n').unwrap_or(end);
-        if end.at < self.at || self.is_last() {
-            return line;
-        }
-        // A letter that no comment may have.
-        let (_, end) = end.span(|byte| byte != b'\n');
-        *self = end.eat(b'\n').unwrap_or(end);
-        match line {
-            Line::Head(_) | Line::Foreign => Line::Foreign,
-            Line::Path | Line::Odd | Line::Empty | Line::Pair(..) => Line::Odd,
-        }
+        let (line, next) = read.unwrap_or_else(|| {
+            let (_, end) = first.span(|byte| byte != b'\n');
+            (otherwise, end.eat(b'\n').unwrap_or(end))
+        });
+        *self = next;
+        line
     }
 
     fn head(self) -> Option<(Line<'t>, Self)> {
@@ -126,18 +131,46 @@ impl<'t> Place<'t> {
         } else {
             (Line::Head(Head::Default), self.after("[default]")?)
         };
-        Some((line, end.over()?))
+        Some((line, end.past()?))
     }
 
     fn pair(self) -> Option<(Line<'t>, Self)> {
-        let (key, end) = self.span(is_of_key);
+        let (key, value) = self.key()?;
+        let (value, next) = value.value()?;
+        Some((Line::Pair(key, value), next))
+    }
+
+    /// Reads the key of a line, and goes to where its value begins.
+    pub(super) fn key(self) -> Option<(&'t str, Self)> {
+        let (key, end) = self.after_blanks().span(is_of_key);
         let value = end.after_blanks().eat(b'=')?.after_blanks();
-        let (value, end) = match value.peek()? {
-            b'"' | b'\'' => value.quoted().map(|(text, end)| (Value::Text(text), end))?,
-            b'[' => value.list().map(|(texts, end)| (Value::Texts(texts), end))?,
-            _ => value.word()?,
+        Some((key, value))
+    }
+
+    /// Reads a text, and goes to the next line. So many bytes of it, with the quote, are known to be plain.
+    pub(super) fn text(self, known: usize) -> Option<(&'t str, Self)> {
+        let end = self.closing(known)?;
+        let text = self.0.get(1..end)?;
+        let next = match self.rest().get(end.wrapping_add(1)) {
+            Some(b'\n') => Self(self.0.get(end.wrapping_add(2)..)?),
+            _ => self.plus(end.wrapping_add(1)).past()?,
         };
-        Some((Line::Pair(key, value), end.over()?))
+        Some((text, next))
+    }
+
+    /// Reads a list of texts, each of which is taken, and goes to the next line.
+    pub(super) fn texts(self, take: impl FnMut(&'t str) -> Option<()>) -> Option<Self> {
+        self.list(take)?.past()
+    }
+
+    /// Reads the value of a line, and goes to the next one.
+    pub(super) fn value(self) -> Option<(Value<'t>, Self)> {
+        let (value, end) = match self.peek()? {
+            b'"' | b'\'' => self.quoted().map(|(text, end)| (Value::Text(text), end))?,
+            b'[' => (Value::Texts(Texts(self.plus(1).after_blanks())), self.list(|_| Some(()))?),
+            _ => self.word()?,
+        };
+        Some((value, end.past()?))
     }
 
     fn word(self) -> Option<(Value<'t>, Self)> {
@@ -153,21 +186,28 @@ impl<'t> Place<'t> {
 
     /// Reads a text that stands for itself: no escapes, no quotes inside, not several lines.
     fn quoted(self) -> Option<(&'t str, Self)> {
-        let quote = self.peek().filter(|quote| matches!(quote, b'"' | b'\''))?;
-        let (inside, end) = self.plus(1).span(is_plain);
-        let end = end.eat(quote)?;
-        // Two quotes may be the beginning of three.
-        (end.peek() != Some(quote)).then_some((inside, end))
+        let end = self.closing(1)?;
+        Some((self.0.get(1..end)?, Self(self.0.get(end.wrapping_add(1)..)?)))
     }
 
-    fn list(self) -> Option<(Texts<'t>, Self)> {
-        let first = self.eat(b'[')?.after_blanks();
-        let mut next = first;
+    /// Finds the last quote of such a text, of which so many bytes are known to be plain.
+    fn closing(self, known: usize) -> Option<usize> {
+        let bytes = self.rest();
+        let quote = bytes.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
+        let known = known.max(1);
+        let end = known.wrapping_add(bytes::printable(bytes.get(known..)?, [*quote, b'\\']));
+        // Two quotes may be the beginning of three.
+        (bytes.get(end) == Some(quote) && bytes.get(end.wrapping_add(1)) != Some(quote)).then_some(end)
+    }
+
+    fn list(self, mut take: impl FnMut(&'t str) -> Option<()>) -> Option<Self> {
+        let mut next = self.eat(b'[')?.after_blanks();
         loop {
             if let Some(end) = next.eat(b']') {
-                return Some((Texts(first), end));
+                return Some(end);
             }
-            let (_, end) = next.quoted()?;
+            let (text, end) = next.quoted()?;
+            take(text)?;
             let end = end.after_blanks();
             next = match end.eat(b',') {
                 Some(next) => next.after_blanks(),
@@ -177,10 +217,13 @@ impl<'t> Place<'t> {
         }
     }
 
-    /// Goes to the end of the line, or to a comment; nothing else may be left of it.
-    fn over(self) -> Option<Self> {
-        let end = self.after_blanks();
-        matches!(end.peek(), None | Some(b'\n' | b'#')).then_some(end)
+    /// Goes to the next line; nothing but a comment may be left of this one.
+    fn past(self) -> Option<Self> {
+        let mut end = self.after_blanks();
+        if end.peek() == Some(b'#') {
+            end = end.after_comment();
+        }
+        if end.is_last() { Some(end) } else { end.eat(b'\n') }
     }
 
     fn after_blanks(self) -> Self {
@@ -189,38 +232,33 @@ impl<'t> Place<'t> {
 
     fn after_comment(self) -> Self {
         let mut end = self;
-        // Without an early end, which lets the compiler take many bytes at once.
-        while let Some(many) = end.rest().first_chunk::<16>()
-            && many.iter().fold(true, |yes, &byte| yes & is_of_comment(byte))
-        {
-            end = end.plus(many.len());
+        loop {
+            end = end.plus(bytes::uncontrolled(end.rest()));
+            match end.eat(b'\t') {
+                Some(next) => end = next,
+                None => return end,
+            }
         }
-        end.span(is_of_comment).1
     }
 
     fn eat(self, byte: u8) -> Option<Self> {
         (self.peek() == Some(byte)).then_some(self.plus(1))
     }
 
-    fn peek(self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    /// Returns the byte that is here.
+    pub(super) fn peek(self) -> Option<u8> {
+        self.rest().first().copied()
     }
 
     /// Takes bytes up to one that is not wanted.
     fn span(self, is_wanted: impl Fn(u8) -> bool) -> (&'t str, Self) {
-        let mut end = self;
-        while end.peek().is_some_and(&is_wanted) {
-            end = end.plus(1);
-        }
+        let count = self.rest().iter().take_while(|&&byte| is_wanted(byte)).count();
+        let end = self.plus(count);
         (self.up_to(end), end)
     }
 
-    fn plus(self, length: usize) -> Self {
-        Self { at: self.at.saturating_add(length), ..self }
-    }
-
     fn rest(self) -> &'t [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+        self.0.as_bytes()
     }
 }
 
@@ -229,15 +267,7 @@ fn is_of_key(byte: u8) -> bool {
     OF_KEYS.get(usize::from(byte)) == Some(&true)
 }
 
-/// Tells whether a byte stands for itself wherever there are quotes around it.
-fn is_plain(byte: u8) -> bool {
-    PLAIN.get(usize::from(byte)) == Some(&true)
-}
-
-// Tables, as every byte of a file is asked about.
 const OF_KEYS: [bool; 256] = each_of(b"-abcdefghijklmnopqrstuvwxyz");
-const PLAIN: [bool; 256] =
-    each_of(b" !#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
 #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "done by the compiler, which would say")]
 const fn each_of(bytes: &[u8]) -> [bool; 256] {
@@ -247,11 +277,6 @@ const fn each_of(bytes: &[u8]) -> [bool; 256] {
         left = rest;
     }
     table
-}
-
-/// Tells whether a comment may have this byte: control characters are not allowed.
-fn is_of_comment(byte: u8) -> bool {
-    byte >= b' ' && byte != 0x7f || byte == b'\t'
 }
 
 /// The texts of a list that is plain, and what follows it.

@@ -1,15 +1,14 @@
 //! Sections about somebody else: of two hundred, nearly all. They have to be right, but nothing is made of them.
 
-use std::fmt::Display;
-
 use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error};
 use serde::de::{Deserializer, IntoDeserializer};
 
 use super::choice::{Root, each, text};
+use super::network::Network;
 use super::paths::{Glob, RuleKey};
 use super::section::Keyword;
-use super::when::{Account, Fingerprint, Hours, Network};
+use super::when::{Account, Fingerprint, Hours};
 
 /// A `[[match]]` that goes by, key after key.
 pub struct Aside<'a> {
@@ -41,19 +40,83 @@ enum Spelled {
     Section(Keyword),
 }
 
+impl Said {
+    /// Begins a list of the same key, which holds if one of its texts does; none if the key takes no such list.
+    pub fn list(self) -> Option<Self> {
+        matches!(self.key, Spelled::Section(word) if takes_list(word))
+            .then_some(Self { holds: false, ..self })
+    }
+}
+
 impl Aside<'_> {
     /// Reads a line of the section, or of the `[[match.path]]` that we are in; none if there is no such key, or the value
     /// does not fit.
     pub fn hears<'de, D: IntoDeserializer<'de>>(&self, key: &'de str, value: D) -> Option<Said> {
-        let (key, value) = (BorrowedStrDeserializer::<Error>::new(key), value.into_deserializer());
-        if self.rule.is_some() {
-            let key = RuleKey::deserialize(key).ok()?;
-            key.fits(value).ok()?;
-            return Some(Said { key: Spelled::Rule(key), holds: true });
+        let key = BorrowedStrDeserializer::<Error>::new(key);
+        let key = match self.rule {
+            None => Spelled::Section(Keyword::deserialize(key).ok()?),
+            Some(_) => Spelled::Rule(RuleKey::deserialize(key).ok()?),
+        };
+        self.hears_of(key, value)
+    }
+
+    /// Reads another value of the same key.
+    pub fn hears_again<'de, D: IntoDeserializer<'de>>(&self, said: Said, value: D) -> Option<Said> {
+        self.hears_of(said.key, value)
+    }
+
+    /// Reads another value of the same key, which is a text.
+    pub fn hears_text(&self, said: Said, text: &str) -> Option<Said> {
+        match said.list() {
+            Some(mut list) => self.hears_one(&mut list, text).map(|()| list),
+            None => self.hears_of(said.key, text),
         }
-        let word = Keyword::deserialize(key).ok()?;
-        let holds = can_hold(word, value, self.account).ok()?;
-        Some(Said { key: Spelled::Section(word), holds })
+    }
+
+    /// Reads a text more of a list.
+    pub fn hears_one(&self, list: &mut Said, text: &str) -> Option<()> {
+        let Spelled::Section(word) = list.key else { return None };
+        list.holds |= self.can_one_hold(word, text)?;
+        Some(())
+    }
+
+    fn hears_of<'de, D: IntoDeserializer<'de>>(&self, key: Spelled, value: D) -> Option<Said> {
+        let value = value.into_deserializer();
+        let holds = match key {
+            Spelled::Rule(key) => key.fits(value).map(|()| true),
+            Spelled::Section(word) => self.can_hold(word, value),
+        };
+        holds.ok().map(|holds| Said { key, holds })
+    }
+
+    /// Tells whether a condition can hold for the account, the time aside. What is none always can.
+    fn can_hold<'de, D: Deserializer<'de>>(&self, word: Keyword, value: D) -> Result<bool, D::Error> {
+        match word {
+            word if takes_list(word) => {
+                let mut found = false;
+                let one = |text: &str| self.can_one_hold(word, text).ok_or("it does not fit");
+                each(value, |text| one(text).map(|holds| found |= holds))?;
+                Ok(found)
+            }
+            Keyword::root => text(value, |root| Root::form(root).map(|_| true)),
+            other => other.fits(value).map(|()| true),
+        }
+    }
+
+    /// Tells whether one of the texts of a list can hold; none if it does not fit.
+    fn can_one_hold(&self, word: Keyword, text: &str) -> Option<bool> {
+        let account = self.account;
+        match word {
+            Keyword::user => Glob::finds(text, account.names()).ok(),
+            // Groups may have to be found out, which is not done for a section about somebody else.
+            Keyword::group if self.concerns => Glob::finds(text, account.group_names()).ok(),
+            Keyword::key => Fingerprint::form(text).map(|print| account.has_key(print)).ok(),
+            Keyword::principal => Glob::finds(text, account.principals()).ok(),
+            Keyword::from => text.parse::<Network>().map(|from| account.is_in(&from)).ok(),
+            Keyword::group | Keyword::names => Glob::form(text).ok(),
+            Keyword::hours => text.parse::<Hours>().map(|_| true).ok(),
+            _ => None,
+        }
     }
 
     /// Tells whether a line may be here that says this. No key is both one of a section and one of a rule.
@@ -86,28 +149,10 @@ impl Aside<'_> {
     }
 }
 
-/// Tells whether a condition can hold for an account, its groups and the time aside. What is none always can.
-fn can_hold<'de, D: Deserializer<'de>>(word: Keyword, value: D, account: &Account) -> Result<bool, D::Error> {
-    match word {
-        Keyword::user => any(value, |user| Glob::finds(user, account.names())),
-        Keyword::key => any(value, |print| Fingerprint::form(print).map(|print| account.has_key(print))),
-        Keyword::principal => any(value, |principal| Glob::finds(principal, account.principals())),
-        Keyword::from => any(value, |network| network.parse::<Network>().map(|from| account.is_in(&from))),
-        Keyword::group | Keyword::names => any(value, Glob::form).map(|_| true),
-        Keyword::hours => any(value, |hours| hours.parse::<Hours>().map(|_| true)).map(|_| true),
-        Keyword::root => text(value, |root| Root::form(root).map(|_| true)),
-        other => other.fits(value).map(|()| true),
-    }
-}
-
-/// Reads each text of a list, or one; tells whether any of them holds.
-fn any<'de, D: Deserializer<'de>, E: Display>(
-    value: D,
-    holds: impl Fn(&str) -> Result<bool, E>,
-) -> Result<bool, D::Error> {
-    let mut found = false;
-    each(value, |text| holds(text).map(|holds| found |= holds))?;
-    Ok(found)
+/// Tells whether a key takes a text or a list of texts, in which each stands for itself.
+fn takes_list(word: Keyword) -> bool {
+    use Keyword::{from, group, hours, key, names, principal, user};
+    matches!(word, user | group | key | principal | from | hours | names)
 }
 
 /// A set of numbers below 64.
@@ -138,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_section_is_settled_if_it_is_right_and_about_somebody_else() {
-        let bob = Account { name: Some("bob".into()), ..Account::default() };
+        let groups = vec!["staff".into()].into();
+        let bob = Account { name: Some("bob".into()), groups, ..Account::default() };
         for (lines, settled) in [
             (&[][..], false),
             (&[("user", "eve")], true),
@@ -146,8 +192,11 @@ mod tests {
             (&[("user", "b*")], false),
             (&[("user", "e*"), ("root", "/srv")], true),
             (&[("root", "/srv"), ("from", "192.0.2.7")], true),
-            // Groups and times are asked for later.
-            (&[("group", "staff"), ("hours", "Sat"), ("expires", "2020-01-01")], false),
+            // Times are asked for later.
+            (&[("hours", "Sat"), ("expires", "2020-01-01")], false),
+            (&[("group", "staff")], false),
+            (&[("group", "partners")], true),
+            (&[("user", "eve"), ("group", "staff")], true),
             (&[("user", "eve"), ("[[match.path]]", ""), ("pattern", "x")], true),
             (&[("user", "eve"), ("[[match.path]]", "")], false),
         ] {

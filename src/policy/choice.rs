@@ -233,17 +233,20 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "bytes are meant, or a number with K, M, G or T".to_owned();
-        let (digits, shift) = match text.char_indices().last().ok_or_else(wrong)? {
-            (end, 'k' | 'K') => (text.get(..end), 10),
-            (end, 'm' | 'M') => (text.get(..end), 20),
-            (end, 'g' | 'G') => (text.get(..end), 30),
-            (end, 't' | 'T') => (text.get(..end), 40),
-            _ => (Some(text), 0),
+        let (digits, unit) = match text.as_bytes() {
+            [digits @ .., b'k' | b'K'] => (digits, 1_u64 << 10),
+            [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
+            [digits @ .., b'g' | b'G'] => (digits, 1 << 30),
+            [digits @ .., b't' | b'T'] => (digits, 1 << 40),
+            digits => (digits, 1),
         };
-        let digits =
-            digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(wrong)?;
-        let number: u64 = digits.parse().map_err(|_| wrong())?;
-        number.checked_mul(1_u64 << shift).map(Self).ok_or_else(wrong)
+        let more = |number: u64, &byte: &u8| {
+            let digit = byte.is_ascii_digit().then_some(u64::from(byte & 0xf))?;
+            number.checked_mul(10)?.checked_add(digit)
+        };
+        let number = Some(digits).filter(|digits| !digits.is_empty());
+        let number = number.and_then(|digits| digits.iter().try_fold(0, more));
+        number.and_then(|number| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
     }
 }
 

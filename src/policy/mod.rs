@@ -7,6 +7,7 @@
 mod aside;
 mod choice;
 mod grant;
+mod network;
 mod paths;
 mod section;
 mod token;
@@ -20,7 +21,7 @@ pub use choice::{
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Glob, Operation, PathRules, Verdict};
 pub use section::{CONDITIONS, KEYS, Match, Section};
-pub use when::{Account, Fingerprint, Holds, When};
+pub use when::{Account, Fingerprint, Groups, Holds, When};
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -114,11 +115,6 @@ impl Config {
     /// Takes a command line without a file.
     pub fn of_line(line: Section) -> Self {
         Self { line, ..Self::default() }
-    }
-
-    /// Tells whether groups have to be known to decide.
-    pub fn asks_for_groups(&self) -> bool {
-        self.matches.iter().any(|entry| entry.when.group.is_some())
     }
 
     /// Takes together what is said of an account.

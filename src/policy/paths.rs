@@ -209,17 +209,18 @@ impl FromStr for Glob {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (anchored, names) = split(text);
-        let parts = names.map(Part::from_str).collect::<Result<_, _>>();
+        let parts = names_of(text).map(Part::read).collect::<Result<_, _>>();
+        // A slash at the end only says that a directory is meant.
+        let anchored = text.strip_suffix('/').unwrap_or(text).contains('/');
         parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
     }
 }
 
-/// Splits a pattern into its names; tells whether it is about a path from the root on.
-fn split(text: &str) -> (bool, impl Iterator<Item = &str>) {
-    let bare = text.strip_suffix('/').unwrap_or(text);
-    let anchored = bare.bytes().any(|byte| byte == b'/');
-    (anchored, bare.strip_prefix('/').unwrap_or(bare).split('/'))
+/// Splits a pattern into its names.
+fn names_of(text: &str) -> impl Iterator<Item = &[u8]> {
+    let text = text.as_bytes();
+    let bare = text.strip_suffix(b"/").unwrap_or(text);
+    bare.strip_prefix(b"/").unwrap_or(bare).split(|&byte| byte == b'/')
 }
 
 impl<'de> Deserialize<'de> for Glob {
@@ -232,7 +233,7 @@ impl Glob {
     /// Tells whether a text is a pattern for one of the names, as what is read from it would.
     pub(super) fn finds<'n>(text: &str, mut names: impl Iterator<Item = &'n [u8]>) -> Result<bool, String> {
         // Of nearly all, nothing has to be made: they are names, or begin in another way than the name.
-        if let Ok(Form::Name) = Form::of(text) {
+        if let Ok(Form::Name) = Form::of(text.as_bytes()) {
             return Ok(names.any(|name| name == text.as_bytes()));
         }
         let begin = text.as_bytes().split(|&byte| is_special(byte)).next().unwrap_or_default();
@@ -246,10 +247,7 @@ impl Glob {
 
     /// Tells that a text is a pattern, whatever it matches.
     pub(super) fn form(text: &str) -> Result<bool, String> {
-        if let Ok(Form::Name) = Form::of(text) {
-            return Ok(true);
-        }
-        let wrong = split(text).1.find_map(|name| Form::of(name).err());
+        let wrong = names_of(text).find_map(|name| Form::of(name).err());
         wrong.map_or(Ok(true), |why| Err(format!("{why}: {text:?}")))
     }
 
@@ -336,16 +334,14 @@ enum Form {
 }
 
 impl Form {
-    fn of(text: &str) -> Result<Self, &'static str> {
+    fn of(text: &[u8]) -> Result<Self, &'static str> {
         match text {
-            "**" => Ok(Self::Any),
-            "" | "." | ".." => Err("a pattern has no empty names, no . and no .."),
+            b"**" => Ok(Self::Any),
+            b"" | b"." | b".." => Err("a pattern has no empty names, no . and no .."),
             _ if text.len() > LENGTH => Err("a name of a pattern has no more than 255 letters"),
             // Nearly every name of an account is only that.
-            _ if !text.bytes().any(|byte| matches!(byte, b'*' | b'/' | b'?' | b'[' | b'\\')) => {
-                Ok(Self::Name)
-            }
-            _ if text.contains("**") => Err("** stands alone between slashes"),
+            _ if !text.iter().any(|&byte| is_special(byte)) => Ok(Self::Name),
+            _ if text.windows(2).any(|two| two == b"**") => Err("** stands alone between slashes"),
             _ => Ok(Self::Pattern),
         }
     }
@@ -356,23 +352,19 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, b'*' | b'/' | b'?' | b'[' | b'\\')
 }
 
-impl FromStr for Part {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+impl Part {
+    fn read(text: &[u8]) -> Result<Self, &'static str> {
         let pattern = match Form::of(text)? {
             Form::Any => return Ok(Self::Any),
             Form::Name => None,
             Form::Pattern => {
-                let letters: Vec<Letter> = text.bytes().map(|byte| Letter { byte, live: true }).collect();
+                let letters: Vec<Letter> = text.iter().map(|&byte| Letter { byte, live: true }).collect();
                 Pattern::new(&letters)
             }
         };
         Ok(pattern.map_or_else(|| Self::Name(text.into()), Self::Pattern))
     }
-}
 
-impl Part {
     fn takes(&self, name: &[u8]) -> bool {
         match self {
             Self::Any => true,

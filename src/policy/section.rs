@@ -9,8 +9,9 @@ use super::choice::{
     Replacement, Root, Sandbox, Several, Sync, Unit,
 };
 use super::grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
+use super::network::Network;
 use super::paths::{Glob, PathRules};
-use super::when::{Expiry, Fingerprint, Hours, Network, When, Zone};
+use super::when::{Expiry, Fingerprint, Hours, When, Zone};
 
 /// Seconds that a record is waited for, unless somebody says otherwise.
 const IDLE: u64 = 3600;

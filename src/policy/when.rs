@@ -1,18 +1,19 @@
 //! When a section holds: for whom, from where, and at what time.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 use serde::{Deserialize, Deserializer};
 
 use super::choice::{Several, parsed};
+use super::network::Network;
 use super::paths::Glob;
 use crate::key::Key;
 
@@ -25,8 +26,8 @@ pub struct Account {
     pub name: Option<OsString>,
     /// The home directory in the user database.
     pub home: Option<OsString>,
-    /// The names of the groups that the process is in, where the configuration asks for them.
-    pub groups: Vec<OsString>,
+    /// The groups that the process is in.
+    pub groups: Groups,
     /// Where the client is, if sshd says so.
     pub address: Option<IpAddr>,
     /// The keys that the client has proved to have, if sshd says so (ExposeAuthInfo).
@@ -37,6 +38,11 @@ impl Account {
     /// Returns its name, if it has one, as a pattern takes it.
     pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.name.iter().map(|name| name.as_bytes())
+    }
+
+    /// Returns the names of the groups that it is in.
+    pub(super) fn group_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.groups.names().iter().map(|name| name.as_bytes())
     }
 
     /// Returns whom its certificates are for.
@@ -52,6 +58,39 @@ impl Account {
     /// Tells whether its client is in a network.
     pub(super) fn is_in(&self, network: &Network) -> bool {
         self.address.is_some_and(|address| network.holds(address))
+    }
+}
+
+/// The names of groups, found out when a section asks for them first: most files have none that does.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    find: Option<fn() -> Vec<OsString>>,
+    names: OnceCell<Vec<OsString>>,
+}
+
+impl Groups {
+    /// Leaves it to a function to find them out.
+    pub fn found_by(find: fn() -> Vec<OsString>) -> Self {
+        Self { find: Some(find), names: OnceCell::new() }
+    }
+
+    /// Returns their names.
+    pub fn names(&self) -> &[OsString] {
+        self.names.get_or_init(|| self.find.map(|find| find()).unwrap_or_default())
+    }
+}
+
+impl From<Vec<OsString>> for Groups {
+    fn from(names: Vec<OsString>) -> Self {
+        Self { find: None, names: names.into() }
+    }
+}
+
+impl Eq for Groups {}
+
+impl PartialEq for Groups {
+    fn eq(&self, other: &Self) -> bool {
+        self.names() == other.names()
     }
 }
 
@@ -93,10 +132,7 @@ pub enum Holds {
 impl When {
     /// Tells whether the conditions hold for an account in this moment.
     pub fn holds(&self, account: &Account, now: Timestamp) -> Holds {
-        let in_group = any(self.group.as_ref(), |group| {
-            account.groups.iter().any(|name| group.matches(name.as_bytes()))
-        });
-        if !in_group || !self.concerns(account) {
+        if !self.concerns(account) {
             return Holds::No;
         }
         if self.expires.is_none() && self.hours.is_none() {
@@ -141,17 +177,19 @@ impl When {
             && all(self.group.as_ref(), other.group.as_ref(), Glob::includes)
             && all(self.principal.as_ref(), other.principal.as_ref(), Glob::includes)
             && all(self.key.as_ref(), other.key.as_ref(), PartialEq::eq)
-            && all(self.from.as_ref(), other.from.as_ref(), |wide, narrow| wide.0.contains(&narrow.0))
+            && all(self.from.as_ref(), other.from.as_ref(), Network::includes)
             && (self.hours.is_none() || same_zone && self.hours == other.hours)
             && (self.expires.is_none() || same_zone && self.expires == other.expires)
     }
 
-    /// Tells whether the section can be about an account, its groups and the time aside.
+    /// Tells whether the section can be about an account, the time aside.
     pub fn concerns(&self, account: &Account) -> bool {
         any(self.user.as_ref(), |user| account.names().any(|name| user.matches(name)))
             && any(self.key.as_ref(), |print| account.has_key(&print.0))
             && any(self.principal.as_ref(), |glob| account.principals().any(|name| glob.matches(name)))
             && any(self.from.as_ref(), |network| account.is_in(network))
+            // The last, as it may have to be found out.
+            && any(self.group.as_ref(), |group| account.group_names().any(|name| group.matches(name)))
     }
 }
 
@@ -180,9 +218,12 @@ impl fmt::Display for Fingerprint {
 impl Fingerprint {
     /// Returns the text if it is a fingerprint.
     pub(super) fn form(text: &str) -> Result<&str, &'static str> {
-        let digest = text.strip_prefix("SHA256:").unwrap_or_default();
-        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-        if digest.len() == 43 && digest.bytes().all(is_base64) {
+        let digest = text.as_bytes().strip_prefix(b"SHA256:").unwrap_or_default();
+        let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() | (*byte == b'+') | (*byte == b'/');
+        // Without an early end, which lets the compiler take many at once.
+        if <&[u8; 43]>::try_from(digest)
+            .is_ok_and(|digest| digest.iter().fold(true, |yes, byte| yes & is_base64(byte)))
+        {
             return Ok(text);
         }
         Err("a fingerprint is meant as ssh-keygen -l prints it: SHA256: and 43 letters")
@@ -194,35 +235,6 @@ impl FromStr for Fingerprint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::form(text).map(|text| Self(text.to_owned()))
-    }
-}
-
-/// An address or a network: `192.0.2.7`, `2001:db8::/32`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Network(IpNet);
-
-impl Network {
-    fn holds(&self, address: IpAddr) -> bool {
-        // An IPv4 client of a socket that listens to IPv6 as well.
-        self.0.contains(&address.to_canonical())
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("an address is meant, or a network such as 192.0.2.0/24: {text:?}");
-        if !text.contains('/')
-            && let Ok(address) = text.parse::<IpAddr>()
-        {
-            return Ok(Self(address.into()));
-        }
-        let network: IpNet = text.parse().map_err(|_| wrong())?;
-        if network.addr() != network.network() {
-            return Err(format!("bits are set behind the mask: {text}; {} is meant?", network.trunc()));
-        }
-        Ok(Self(network))
     }
 }
 
@@ -251,12 +263,16 @@ impl FromStr for Hours {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("days and times are meant, such as Mon-Fri 08:00-18:00: {text:?}");
-        let mut words = text.split_whitespace().peekable();
+        let mut words = text.split_whitespace().map(str::as_bytes).peekable();
         let mut days = [true; 7];
-        if words.peek().is_some_and(|word| word.starts_with(|letter: char| letter.is_ascii_alphabetic())) {
+        if let Some(word) = words.next_if(|word| word.first().is_some_and(u8::is_ascii_alphabetic)) {
             days = [false; 7];
-            for part in words.next().unwrap_or_default().split(',') {
-                let (first, last) = part.split_once('-').unwrap_or((part, part));
+            for part in word.split(|&byte| byte == b',') {
+                let (first, last) = match part {
+                    [a, b, c, b'-', last @ ..] => ([*a, *b, *c], last),
+                    one => (one.try_into().map_err(|_| wrong())?, one),
+                };
+                let last = last.try_into().map_err(|_| wrong())?;
                 let (first, last) = (day(first).ok_or_else(wrong)?, day(last).ok_or_else(wrong)?);
                 for weekday in first.cycle_forward().take(7) {
                     if let Some(on) = days.get_mut(index(weekday)) {
@@ -270,10 +286,10 @@ impl FromStr for Hours {
         }
         let (from, to) = match words.next() {
             None => (Time::midnight(), Time::midnight()),
-            Some(span) => {
-                let (from, to) = span.split_once('-').ok_or_else(wrong)?;
-                (clock(from).ok_or_else(wrong)?, clock(to).ok_or_else(wrong)?)
+            Some(&[a, b, c, d, e, b'-', v, w, x, y, z]) => {
+                (clock([a, b, c, d, e]).ok_or_else(wrong)?, clock([v, w, x, y, z]).ok_or_else(wrong)?)
             }
+            Some(_) => return Err(wrong()),
         };
         if words.next().is_some() { Err(wrong()) } else { Ok(Self { days, from, to }) }
     }
@@ -283,30 +299,31 @@ fn index(day: Weekday) -> usize {
     usize::try_from(day.to_monday_zero_offset()).unwrap_or_default()
 }
 
-fn day(text: &str) -> Option<Weekday> {
-    Some(match text {
-        "Mon" => Weekday::Monday,
-        "Tue" => Weekday::Tuesday,
-        "Wed" => Weekday::Wednesday,
-        "Thu" => Weekday::Thursday,
-        "Fri" => Weekday::Friday,
-        "Sat" => Weekday::Saturday,
-        "Sun" => Weekday::Sunday,
+fn day(name: [u8; 3]) -> Option<Weekday> {
+    Some(match &name {
+        b"Mon" => Weekday::Monday,
+        b"Tue" => Weekday::Tuesday,
+        b"Wed" => Weekday::Wednesday,
+        b"Thu" => Weekday::Thursday,
+        b"Fri" => Weekday::Friday,
+        b"Sat" => Weekday::Saturday,
+        b"Sun" => Weekday::Sunday,
         _ => return None,
     })
 }
 
 /// Reads `08:00`; `24:00` is the midnight at the end of the day.
-fn clock(text: &str) -> Option<Time> {
-    let (hour, minute) = text.split_once(':')?;
-    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(hour) || !digits(minute) {
-        return None;
-    }
-    match (hour.parse().ok()?, minute.parse().ok()?) {
+fn clock(text: [u8; 5]) -> Option<Time> {
+    let [tens, ones, b':', ten_minutes, minutes] = text else { return None };
+    match (two_digits(tens, ones)?, two_digits(ten_minutes, minutes)?) {
         (24, 0) => Some(Time::midnight()),
         (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
     }
+}
+
+fn two_digits(tens: u8, ones: u8) -> Option<i8> {
+    let digit = |byte: u8| i8::try_from(char::from(byte).to_digit(10)?).ok();
+    digit(tens)?.checked_mul(10)?.checked_add(digit(ones)?)
 }
 
 /// The last day that a section holds, or the moment from which on it does not.
@@ -408,7 +425,7 @@ mod tests {
     fn all_conditions_have_to_hold() {
         let bob = Account {
             name: Some("bob".into()),
-            groups: vec!["partners".into()],
+            groups: vec!["partners".into()].into(),
             address: "::ffff:192.0.2.7".parse().ok(),
             ..Account::default()
         };

@@ -13,8 +13,8 @@ use crate::etc;
 use crate::jail::{Entry, Fate, Insists, Jail, Place};
 use crate::options::{Explain, Options};
 use crate::policy::{
-    self, Account, Audit, Collision, Config, Denied, Destination, Grant, Journal, Leave, Limits, Operation,
-    Sandbox, Sync, Unit,
+    self, Account, Audit, Collision, Denied, Destination, Grant, Journal, Leave, Limits, Operation, Sandbox,
+    Sync, Unit,
 };
 use crate::refusal::{Cause, Size};
 use crate::request::{Depth, Fetch, Keep, Request, Store, TargetKind};
@@ -65,14 +65,12 @@ pub fn explain(asked: Explain, request: &Request) -> Result<Explanation, String>
     let mut account = account::called(&user)?;
     account.keys.extend(key);
     account.address = from;
+    account.groups = account::groups_of(&user).into();
     let mut explanation = Explanation { denied: None, facts: Vec::new() };
     explanation.say("request", wish(request));
 
     let Options { line, config, .. } = options;
     let config = etc::read(config.as_deref(), &line, Some(&account));
-    if config.as_ref().is_ok_and(Config::asks_for_groups) {
-        account.groups = account::groups_of(&user);
-    }
     let now = Timestamp::now();
     let terms = match config {
         Ok(config) => config.terms(&account, now),

@@ -82,7 +82,7 @@ pub(super) fn named(config: &Config, asked: &[String], findings: &mut Findings) 
 
 fn person(name: String) -> Option<Person> {
     let mut account = account::called(&name).ok()?;
-    account.groups = account::groups_of(&name);
+    account.groups = account::groups_of(&name).into();
     Some(Person { name, account, settings: None, line: Section::default(), command: Command::Forced })
 }
 

@@ -151,7 +151,7 @@ fn group<'p>(
         return findings.error(place, format_args!("there is no group {group}"), mend);
     }
     for Person { name, account, .. } in about.filter(|person| person.account.uid != 0) {
-        if !account.groups.iter().any(|own| own.to_str() == Some(group)) {
+        if !account.groups.names().iter().any(|own| own.to_str() == Some(group)) {
             let what = format!("{name} is not in the group {group}, and cannot give it files");
             findings.error(&place, what, format_args!("usermod -aG {group} {name}"));
         }

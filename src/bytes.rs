@@ -1,0 +1,123 @@
+//! Many bytes at a time, for texts that are read while somebody waits: eight to a number, the first one lowest.
+//!
+//! Of eight bytes, those that are looked for have their highest bit marked. A borrow or a carry may mark a byte behind one that is
+//! marked rightly, never one before it: only the first mark counts.
+
+/// Counts the bytes before the first one that is not printable ASCII, or is one of `others`.
+pub fn printable<const N: usize>(bytes: &[u8], others: [u8; N]) -> usize {
+    before(bytes, |eight| {
+        // Below the space, above the tilde, or beyond ASCII.
+        let odd = eight.wrapping_sub(each(b' ')) | eight.wrapping_add(each(1)) | eight;
+        others.iter().fold(odd, |marks, &other| marks | (eight ^ each(other)).wrapping_sub(each(1)))
+    })
+}
+
+/// Counts the bytes before the first control character.
+pub fn uncontrolled(bytes: &[u8]) -> usize {
+    // Below the space, or one below the first that is beyond ASCII.
+    before(bytes, |eight| {
+        (eight.wrapping_sub(each(b' ')) | (eight & each(0x7f)).wrapping_add(each(1))) & !eight
+    })
+}
+
+/// Counts the bytes that two texts begin with alike, of the first so many.
+pub fn alike(one: &[u8], other: &[u8], most: usize) -> usize {
+    let (ones, others) = (one.as_chunks::<8>().0.iter(), other.as_chunks::<8>().0.iter());
+    let eights = ones.zip(others).take(most / 8).take_while(|(one, other)| one == other).count();
+    let count = eights.wrapping_mul(8);
+    let (one, other) = (one.get(count..).unwrap_or_default(), other.get(count..).unwrap_or_default());
+    let more = match (one.first_chunk(), other.first_chunk()) {
+        (Some(one), Some(other)) => first(u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other)),
+        _ => one.iter().zip(other).take_while(|(one, other)| one == other).count(),
+    };
+    count.wrapping_add(more).min(most)
+}
+
+/// Counts the bytes before the first one that is marked; a control character always is.
+fn before(bytes: &[u8], mark: impl Fn(u64) -> u64) -> usize {
+    let marked = |eight: [u8; 8]| mark(u64::from_le_bytes(eight)) & each(0x80);
+    let mut left = bytes;
+    let mut count = 0_usize;
+    while let Some((eight, rest)) = left.split_first_chunk() {
+        let marks = marked(*eight);
+        if marks != 0 {
+            return count.wrapping_add(first(marks));
+        }
+        (count, left) = (count.wrapping_add(8), rest);
+    }
+    count.wrapping_add(first(marked(filled(left))))
+}
+
+/// Fills up with control characters what is shorter than eight bytes.
+fn filled(bytes: &[u8]) -> [u8; 8] {
+    bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut eight = [0; 8];
+        eight.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        eight
+    })
+}
+
+/// Returns which byte has the lowest bit that is set.
+fn first(bits: u64) -> usize {
+    usize::try_from(bits.trailing_zeros() / 8).unwrap_or_default()
+}
+
+/// Returns the number that has this byte eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte, between others at every offset, in texts of every length up to three times eight.
+    fn texts() -> impl Iterator<Item = Vec<u8>> {
+        let around = [b'a', b'~', b' ', 0x80, 0xff, b'\n'];
+        (0..=u8::MAX).flat_map(move |byte| {
+            around.into_iter().flat_map(move |other| {
+                (0..24_usize).flat_map(move |length| {
+                    (0..=length).map(move |at| {
+                        let mut text = vec![b'x'; length];
+                        if let Some(place) = text.get_mut(at) {
+                            *place = byte;
+                        }
+                        text.iter_mut().skip(at).skip(1).for_each(|place| *place = other);
+                        text
+                    })
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn what_is_counted_by_eight_is_what_is_counted_one_by_one() {
+        let count =
+            |text: &[u8], wanted: fn(&u8) -> bool| text.iter().take_while(|byte| wanted(byte)).count();
+        for text in texts() {
+            let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+            assert_eq!(printable(&text, []), count(&text, is_printable), "{text:?}");
+            let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+            assert_eq!(printable(&text, *b"\"'\\"), count(&text, is_plain), "{text:?}");
+            assert_eq!(uncontrolled(&text), count(&text, |byte| !byte.is_ascii_control()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn texts_are_alike_up_to_where_they_differ() {
+        let one = b"partner one, partner two, pa";
+        for length in 0..=one.len() {
+            assert_eq!(alike(one, &one[..length], 100), length);
+            assert_eq!(alike(&one[..length], one, 100), length);
+            assert_eq!(alike(one, one, length), length);
+            for at in 0..length {
+                for bit in 0..8 {
+                    let mut other = one[..length].to_vec();
+                    other[at] ^= 1 << bit;
+                    assert_eq!(alike(one, &other, length), at);
+                    assert_eq!(alike(one, &other, at / 2), at / 2);
+                }
+            }
+        }
+    }
+}
