@@ -3,6 +3,8 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::server::Server;
 use crate::yard::Yard;
 
@@ -108,4 +110,62 @@ fn a_session_has_an_end_if_the_administrator_says_so() {
     peer.hears_the_rest();
     peer.sees_exit(1);
     yard.has("a", "1");
+}
+
+/// From then on the client is waited for in another way.
+const MANY: usize = 30;
+
+#[test]
+fn a_client_that_has_said_much_is_waited_for_as_long_as_any_other() {
+    let Some(yard) = Yard::confined() else { return };
+    let talkative = |options: &str| {
+        let mut peer = patient(&yard, options).sink("", ".");
+        peer.hears_ok();
+        for number in 0..MANY {
+            peer.stores(format!("C0644 1 f{number}"), "1");
+        }
+        peer
+    };
+    talkative("--idle-timeout 1").sees_exit(1);
+    talkative("--time-limit 1").sees_exit(1);
+    let mut peer = talkative("--idle-timeout 1");
+    for letter in b"C0644 3" {
+        peer.says([*letter]);
+        sleep(A_WHILE);
+    }
+    peer.sees_exit(1);
+    let mut peer = talkative("--stall-timeout 1");
+    peer.says_record("C0644 100000 a").hears_ok().says("x").sees_exit(1);
+    let mut peer = talkative("--idle-timeout 1");
+    sleep(2 * A_WHILE);
+    peer.stores("C0644 1 a", "1");
+    sleep(2 * A_WHILE);
+    peer.stores("C0644 1 a", "2").hangs_up().sees_exit(0);
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        let mut peer = talkative("");
+        peer.says_record("C0644 3 a").hears_ok().says("n").signals(signal).sees_exit(1);
+    }
+    yard.has("a", "2");
+
+    let names: Vec<_> = (0..MANY).map(|number| format!("f{number}")).collect();
+    let mut peer = patient(&yard, "--idle-timeout 1").source("", &names);
+    peer.says_ok();
+    let (last, others) = names.split_last().unwrap();
+    for name in others {
+        peer.hears_file(format!("C0644 1 {name}"), "1");
+    }
+    peer.hears_record(format!("C0644 1 {last}")).sees_exit(1);
+}
+
+#[test]
+fn a_long_session_comes_out_of_a_file_as_well() {
+    let Some(yard) = Yard::confined() else { return };
+    let session: String = (0..MANY).map(|number| format!("C0644 1 f{number}\n1\0")).collect();
+    let script = yard.home().join("session");
+    std::fs::write(&script, session).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_scp-server"));
+    command.arg("--root").arg(yard.path("")).args(["-t", "."]).stdin(std::fs::File::open(script).unwrap());
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(0), vec![0; 2 * MANY + 1]));
+    (0..MANY).for_each(|number| yard.has(format!("f{number}"), "1"));
 }

@@ -21,6 +21,9 @@ use client::{Client, Outcome};
 /// The calls that an upload is made of, and what each may say. Those of the wire are told apart by what they write.
 const FAULTS: &[(&str, &[&str])] = &[
     ("close", &["EIO", "ENOSPC", "EDQUOT", "EINTR"]),
+    ("epoll_create1", &["EMFILE", "ENOMEM"]),
+    ("epoll_ctl", &["EPERM", "ENOSPC"]),
+    ("epoll_wait", &["EINTR", "ENOMEM"]),
     ("faccessat2", &["EACCES", "EROFS", "EIO"]),
     ("fchmod", &["EPERM", "EIO", "EROFS", "ENOSPC"]),
     ("fchown", &["EPERM", "EIO", "EDQUOT"]),
@@ -237,7 +240,7 @@ fn judge(case: &str, yard: &Yard, session: &Session, pipeline: &str, call: &str,
     // A fault may be harmless: a lock that is not had, a directory that is not searched for stale files.
     let failed = !texts.is_empty() || !held;
     // Where the end of the stream cannot be read, all has been said.
-    let unsaid = ["poll", "read"].contains(&call) && *status == Some(1);
+    let unsaid = ["epoll_wait", "poll", "read"].contains(&call) && *status == Some(1);
     assert!(unsaid || *status == Some(i32::from(failed)), "{told}");
     assert!(!texts.iter().any(|text| text.contains("panicked")), "{told}");
     if pipeline == "on" {
@@ -344,7 +347,7 @@ impl Case {
         let outcome = Client::starts(&name, yard, self.session, self.pipeline, &strace)
             .runs(self.session, self.pipeline);
         judge(&name, yard, self.session, self.pipeline, self.call, &outcome);
-        let interrupted = self.error == "EINTR" && ["poll", "read", "write"].contains(&call);
+        let interrupted = self.error == "EINTR" && ["epoll_wait", "poll", "read", "write"].contains(&call);
         if interrupted || self.error == "EAGAIN" && call == "read" {
             assert_eq!(outcome.status, Some(0), "{name}: it is tried again: {:?}", outcome.texts);
         }
@@ -353,7 +356,8 @@ impl Case {
 }
 
 /// Calls that a session makes most often: one of their errors is tried at each place, and another at the next.
-const FREQUENT: &[&str] = &["close", "newfstatat", "openat2", "poll", "read", "write to the client"];
+const FREQUENT: &[&str] =
+    &["close", "epoll_wait", "newfstatat", "openat2", "poll", "read", "write to the client"];
 
 /// All places of all calls in a session, each with two of the errors that it may say, or with one where the call is
 /// frequent or replies are given ahead; `SCP_SERVER_FAULTS=all` tries all.

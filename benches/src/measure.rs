@@ -127,8 +127,8 @@ impl Plan {
             compare(&name, rounds, &contenders, &root, script, || fs::remove_file(root.join("large")))?;
         }
         let name = format!("receive {files} files of 1 KiB{place}");
-        let modes = ["--pipeline off", "--pipeline auto", "--pipeline on"];
-        let names = ["ours, off", "ours, auto", "ours, on"];
+        let modes = ["--pipeline off", "--pipeline auto", "--pipeline on", "--pipeline on --commit tree"];
+        let names = ["ours, off", "ours, auto", "ours, on", "ours, on, --commit tree"];
         let sinks = |flags: &str| {
             let ours = names.iter().zip(modes).map(|(name, mode)| self.ours(name, mode, flags));
             std::iter::once(self.scp(flags)).chain(ours).collect::<Vec<_>>()

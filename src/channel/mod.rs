@@ -1,6 +1,7 @@
 //! The wire as two pipes: read a record, say a reply, pour contents either way, and stay in step.
 
 mod clock;
+mod ear;
 mod meter;
 mod pace;
 mod pipes;

@@ -1,8 +1,8 @@
-//! The two descriptors of the wire: bytes read, written and moved without copying, with an ear for signals.
+//! The two descriptors of the wire: bytes read, written and moved without copying.
 
 use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use super::clock::Clock;
+use super::ear::Ear;
 use crate::abort::Abort;
 use crate::policy::Patience;
 use crate::signals::Signals;
@@ -23,11 +24,11 @@ const PIPE: i32 = 1024 * 1024;
 /// holds a page, which small writes share whatever the reader does meanwhile. No page is smaller.
 const PAGE: usize = 4096;
 
-/// Input and output, and what may interrupt the wait for either.
+/// Input and output, and the wait for either.
 pub(super) struct Pipes {
     input: OwnedFd,
     output: OwnedFd,
-    interruption: Option<Signals>,
+    ear: Ear,
     splices: Splices,
     clock: Clock,
     /// What the output takes after poll has said that it takes something; 0 where that is not known.
@@ -67,7 +68,7 @@ impl Pipes {
     ) -> Self {
         let slot = if is_pipe_of_bytes(&output) { PAGE } else { 0 };
         let (clock, room) = (Clock::new(patience), Cell::new(0));
-        Self { input, output, interruption, splices: Splices::Perhaps, clock, slot, room }
+        Self { input, output, ear: Ear::new(interruption), splices: Splices::Perhaps, clock, slot, room }
     }
 
     /// Returns the clock that all waiting is measured by.
@@ -80,7 +81,7 @@ impl Pipes {
         #[cfg(feature = "injected-panic")]
         inject_panic();
         loop {
-            self.wait(self.input.as_fd(), PollFlags::POLLIN)?;
+            self.ear.wait_for_input(self.input.as_fd(), &self.clock)?;
             match unistd::read(&self.input, buffer) {
                 Ok(length) => return Ok(length),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
@@ -107,7 +108,7 @@ impl Pipes {
         inject_panic();
         while !bytes.is_empty() {
             if bytes.len() > self.room.get() {
-                self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
+                self.ear.wait_for_room(self.output.as_fd(), &self.clock)?;
                 self.room.set(self.slot);
             }
             match unistd::write(&self.output, bytes) {
@@ -141,7 +142,7 @@ impl Pipes {
         }
         let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
         loop {
-            self.wait(self.output.as_fd(), PollFlags::POLLOUT)?;
+            self.ear.wait_for_room(self.output.as_fd(), &self.clock)?;
             match splice(file, None, &self.output, None, length, flags) {
                 Ok(moved) => return Ok(Ok(moved)),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
@@ -162,33 +163,10 @@ impl Pipes {
             return Ok(());
         }
         while let Some(left) = self.clock.left_until(until)? {
-            let mut fds = Vec::from_iter(
-                self.interruption.as_ref().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)),
-            );
-            match poll(&mut fds, left) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) | Err(_) => return Err(Abort::Stopped),
-            }
+            self.ear.pause(left)?;
         }
         self.clock.excuse(began.elapsed());
         Ok(())
-    }
-
-    /// Waits until the descriptor is ready, or a signal asks us to stop.
-    fn wait(&self, fd: BorrowedFd<'_>, ready: PollFlags) -> Result<(), Abort> {
-        let Some(interruption) = &self.interruption else { return Ok(()) };
-        let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), PollFd::new(fd, ready)];
-        loop {
-            match poll(&mut fds, self.clock.left()?) {
-                // The time is up, or longer than one call can wait.
-                Ok(0) => self.clock.check()?,
-                Err(Errno::EINTR) => {}
-                Ok(_) => break,
-                Err(_) => return Err(Abort::Stopped),
-            }
-        }
-        let [interruption, _] = fds;
-        if interruption.any() == Some(true) { Err(Abort::Stopped) } else { Ok(()) }
     }
 }
 

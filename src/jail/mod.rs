@@ -16,6 +16,7 @@ mod lookup;
 mod names;
 mod protect;
 mod removal;
+mod renaming;
 mod small;
 mod staging;
 mod temporary;

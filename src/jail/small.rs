@@ -11,14 +11,13 @@ use std::io::Write;
 
 use filetime::set_file_handle_times;
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::stat::{self, fchmod};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::dir::{Dir, Origin};
 use super::durability::Taking;
-use super::temporary;
 use super::upload::Upload;
+use super::{renaming, temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
 use crate::policy::{Collision, Leave, Operation, Sync};
@@ -169,7 +168,7 @@ impl Small<'_> {
         fill(self.begun.as_ref()?, contents, mode, times).ok()?;
         let (dir, from, to) = (&self.dir.fd, self.first_name()?, &self.name);
         if from != to {
-            renameat2(dir, from.as_os_str(), dir, to.as_os_str(), RenameFlags::RENAME_NOREPLACE).ok()?;
+            renaming::take(dir, from, to).ok()?;
         }
         self.begun = None;
         Some(())

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, UnlinkatFlags, fchown, unlinkat};
 
@@ -13,7 +13,7 @@ use super::drop_box::take_free;
 use super::inheritance::Inheritance;
 use super::lookup::{kind, look_at};
 use super::temporary::{self, NO_LOCKS};
-use super::{Jail, removal};
+use super::{Jail, removal, renaming};
 use crate::attr::Mode;
 use crate::name::FileName;
 use crate::policy::{Collision, Operation};
@@ -157,18 +157,18 @@ impl Staging<'_> {
     }
 
     fn take_place(&self) -> Result<(), Errno> {
-        let (from, to) = (self.temporary.as_os_str(), self.name.as_os_str());
-        let flags = match self.old_mode {
-            Some(_) => RenameFlags::RENAME_EXCHANGE,
-            None => RenameFlags::RENAME_NOREPLACE,
+        let (home, from, to) = (&self.home, &self.temporary, &self.name);
+        let placed = match self.old_mode {
+            Some(_) => renaming::exchange(home, from, to),
+            None => renaming::take(home, from, to),
         };
-        match renameat2(&self.home, from, &self.home, to, flags) {
+        match placed {
             Err(Errno::EINVAL | Errno::ENOSYS) => self.take_place_in_steps()?,
             Ok(()) if self.old_mode.is_some() => {
                 let looked = self.is_tree(&self.temporary);
                 if looked != Ok(true) {
                     // It was a tree when we looked before; what it is now is nobody's to remove.
-                    renameat2(&self.home, from, &self.home, to, flags)?;
+                    renaming::exchange(home, from, to)?;
                     return Err(looked.err().unwrap_or(Errno::ENOTDIR));
                 }
             }
@@ -183,14 +183,10 @@ impl Staging<'_> {
 
     /// Renames only to a name that nobody has.
     fn rename_to_free(&self, to: &FileName) -> Result<(), Errno> {
-        let (from, to) = (&self.temporary, to);
-        let flags = RenameFlags::RENAME_NOREPLACE;
-        match renameat2(&self.home, from.as_os_str(), &self.home, to.as_os_str(), flags) {
+        match renaming::take(&self.home, &self.temporary, to) {
             Err(Errno::EINVAL | Errno::ENOSYS) if look_at(&self.home, to)?.is_some() => Err(Errno::EEXIST),
             // The next best on a file system that cannot do it.
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
-                renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())
-            }
+            Err(Errno::EINVAL | Errno::ENOSYS) => renaming::replace(&self.home, &self.temporary, to),
             renamed => renamed,
         }
     }
@@ -203,9 +199,7 @@ impl Staging<'_> {
         );
         // Killed between the two, we have not lost the old tree: it is under a name that no session clears away.
         let aside = temporary::make_up_lasting().ok_or(Errno::EEXIST)?;
-        let rename = |from: &FileName, to: &FileName| {
-            renameat(&self.home, from.as_os_str(), &self.home, to.as_os_str())
-        };
+        let rename = |from: &FileName, to: &FileName| renaming::replace(&self.home, from, to);
         if self.old_mode.is_none() {
             return rename(&self.temporary, &self.name);
         }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use filetime::set_file_handle_times;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{self, FileStat, SFlag, fchmod, fstat};
 use nix::unistd::{
     AccessFlags, Gid, UnlinkatFlags, close, faccessat, fchown, fdatasync, ftruncate, geteuid, linkat,
@@ -21,6 +21,7 @@ use super::drop_box::take_free;
 use super::durability::{Settling, Taking, open_readable};
 use super::inheritance::{Inheritance, allowed_by};
 use super::lookup::{is_mounted_over, kind, look_at};
+use super::renaming;
 use super::temporary::{self, NO_LOCKS, Temporary};
 use crate::attr::{Mode, Times};
 use crate::name::FileName;
@@ -331,7 +332,7 @@ impl Upload<'_> {
         };
         if let Manner::Renamed(temporary) = &self.manner {
             match &self.taken {
-                Taken::Replaced => rename(self.home.fd(), temporary, &self.name)?,
+                Taken::Replaced => renaming::replace(self.home.fd(), temporary, &self.name)?,
                 Taken::Renamed => {
                     let rename = |name: &FileName| self.rename_to_free(temporary, name);
                     let free = take_free(self.home.fd(), &self.name, rename)?;
@@ -351,14 +352,14 @@ impl Upload<'_> {
 
     /// Renames only to a name that nobody has, also when somebody took it just now.
     fn rename_to_free(&self, temporary: &FileName, name: &FileName) -> Result<(), Errno> {
-        let (dir, from, to) = (self.home.fd(), temporary.as_os_str(), name.as_os_str());
-        match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
+        match renaming::take(self.home.fd(), temporary, name) {
             // A second name is refused where one is, and the first one is taken off.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
                 self.jail.note_lack(
                     |lacks| &lacks.no_replace,
                     "this file system cannot rename without replacing: files get a second name and lose the first",
                 );
+                let (dir, from, to) = (self.home.fd(), temporary.as_os_str(), name.as_os_str());
                 linkat(dir, from, dir, to, AtFlags::empty())?;
                 // It has its name now; the first one, if it stays, is a stale temporary's.
                 let _ = unlinkat(dir, from, UnlinkatFlags::NoRemoveDir);
@@ -436,8 +437,4 @@ fn open_in_place(home: &Home<'_>, name: &FileName) -> Result<File, Cause> {
         SFlag::S_IFREG | SFlag::S_IFCHR => Ok(file),
         _ => Err(Cause::NotRegular),
     }
-}
-
-fn rename(dir: &OwnedFd, from: &FileName, to: &FileName) -> Result<(), Errno> {
-    renameat(dir, from.as_os_str(), dir, to.as_os_str())
 }

@@ -95,6 +95,9 @@ const COMMON: &[i64] = &[
     libc::SYS_fcntl,
     libc::SYS_splice,
     libc::SYS_ppoll,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
     libc::SYS_brk,
     libc::SYS_mremap,
     libc::SYS_munmap,
@@ -115,6 +118,8 @@ const COMMON: &[i64] = &[
     libc::SYS_exit_group,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
 ];
 
 /// Calls of a source.
