@@ -5,8 +5,9 @@ use serde::de::value::{BorrowedStrDeserializer, Error};
 use serde::de::{Deserializer, IntoDeserializer};
 
 use super::choice::{Root, each, text};
+use super::glob::Glob;
 use super::network::Network;
-use super::paths::{Glob, RuleKey};
+use super::paths::RuleKey;
 use super::section::Keyword;
 use super::when::{Account, Fingerprint, Hours};
 

@@ -8,7 +8,8 @@ use super::choice::{
     Audit, Checksum, Destination, DotFiles, Format, Leave, Metadata, Pipeline, Replacement, Sandbox, Sync,
     Unit,
 };
-use super::paths::{Glob, PathRules};
+use super::glob::Glob;
+use super::paths::PathRules;
 
 /// What a session may do, and where.
 #[must_use]

@@ -6,6 +6,7 @@
 
 mod aside;
 mod choice;
+mod glob;
 mod grant;
 mod network;
 mod paths;
@@ -18,8 +19,9 @@ pub use choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
     Replacement, Root, Sandbox, Several, Sync, Unit,
 };
+pub use glob::Glob;
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
-pub use paths::{Glob, Operation, PathRules, Verdict};
+pub use paths::{Operation, PathRules, Verdict};
 pub use section::{CONDITIONS, KEYS, Match, Section};
 pub use when::{Account, Fingerprint, Groups, Holds, When};
 

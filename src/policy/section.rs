@@ -8,9 +8,10 @@ use super::choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
     Replacement, Root, Sandbox, Several, Sync, Unit,
 };
+use super::glob::Glob;
 use super::grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 use super::network::Network;
-use super::paths::{Glob, PathRules};
+use super::paths::PathRules;
 use super::when::{Expiry, Fingerprint, Hours, When, Zone};
 
 /// Seconds that a record is waited for, unless somebody says otherwise.

@@ -13,8 +13,8 @@ use jiff::{Timestamp, ZonedDateTime};
 use serde::{Deserialize, Deserializer};
 
 use super::choice::{Several, parsed};
+use super::glob::Glob;
 use super::network::Network;
-use super::paths::Glob;
 use crate::key::Key;
 
 /// Who the request is for, as the system and sshd say.
