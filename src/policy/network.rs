@@ -50,13 +50,16 @@ fn plain(text: &[u8]) -> Option<IpNet> {
     ipv4(text).map(IpNet::V4).or_else(|| ipv6(text).map(IpNet::V6))
 }
 
-/// Reads `192.0.2.0/24`.
+/// Reads `192.0.2.0/24`, or `192.0.2.7`.
 fn ipv4(text: &[u8]) -> Option<Ipv4Net> {
     let (first, rest) = octet(text, b'.')?;
     let (second, rest) = octet(rest, b'.')?;
     let (third, rest) = octet(rest, b'.')?;
-    let (fourth, rest) = octet(rest, b'/')?;
-    let (address, length) = (Ipv4Addr::new(first, second, third, fourth), number(rest)?);
+    let (fourth, length) = match octet(rest, b'/') {
+        Some((fourth, rest)) => (fourth, number(rest)?),
+        None => (number(rest)?, 32),
+    };
+    let address = Ipv4Addr::new(first, second, third, fourth);
     let behind = address.to_bits().checked_shl(length.into()).unwrap_or_default();
     Ipv4Net::new(address, length).ok().filter(|_| behind == 0)
 }
@@ -156,9 +159,15 @@ mod tests {
             }
         }
         assert!(short > 1000 && wrong > 1000, "{short} {wrong}");
-        for text in
-            ["192.0.2.0/24", "10.0.0.0/8", "0.0.0.0/0", "192.0.2.7/32", "2001:db8::/32", "2001:DB8:0:7::/64"]
-        {
+        for text in [
+            "192.0.2.0/24",
+            "192.0.2.7",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "192.0.2.7/32",
+            "2001:db8::/32",
+            "2001:DB8:0:7::/64",
+        ] {
             assert!(plain(text.as_bytes()).is_some(), "{text}");
         }
     }

@@ -263,7 +263,7 @@ impl FromStr for Hours {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("days and times are meant, such as Mon-Fri 08:00-18:00: {text:?}");
-        let mut words = text.split_whitespace().map(str::as_bytes).peekable();
+        let mut words = text.split_ascii_whitespace().map(str::as_bytes).peekable();
         let mut days = [true; 7];
         if let Some(word) = words.next_if(|word| word.first().is_some_and(u8::is_ascii_alphabetic)) {
             days = [false; 7];
