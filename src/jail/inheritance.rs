@@ -39,8 +39,9 @@ impl Inheritance {
     pub(super) fn of(dir: &OwnedFd, name: &FileName) -> Option<Self> {
         // Access mode 3: for whoever may read and write it, a descriptor that can do neither. So the sandbox of a sink need
         // not allow it to read, a program that is running is no obstacle, and nobody is told that it was written to.
-        let flags =
-            OFlag::O_ACCMODE | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // (O_ACCMODE has the bit of O_PATH as well in musl.)
+        let access = OFlag::O_WRONLY | OFlag::O_RDWR;
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(dir, name.as_os_str(), flags, stat::Mode::empty()).ok().map(Self::read)
     }
 
