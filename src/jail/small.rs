@@ -27,6 +27,9 @@ use crate::request::Keep;
 /// Bytes up to which a file is small: what a client sends at once, and the session's buffer holds twice.
 const SMALL: usize = 32 * 1024;
 
+/// Bytes of the longest name that the file systems take of which it is known that they take contents at once.
+const LENGTH: usize = 255;
+
 /// A file on its way in.
 #[must_use]
 #[derive(Debug)]
@@ -56,7 +59,11 @@ impl<'j> Dir<'j> {
     /// As [`Dir::upload`]; but in a directory that the session has made, what is there is looked at when the contents of
     /// a small file have come.
     pub fn take(&self, name: FileName, size: u64) -> Result<Incoming<'_>, Refusal> {
-        let is_free = || self.is_quiet() && self.judge(&name, Operation::Overwrite).is_ok();
+        let is_free = || {
+            self.is_quiet()
+                && name.as_bytes().len() <= LENGTH
+                && self.judge(&name, Operation::Overwrite).is_ok()
+        };
         let small = usize::try_from(size).ok().filter(|&size| size <= SMALL && is_free());
         let Some(small) = small else { return self.upload(name, size).map(Box::new).map(Incoming::InPieces) };
         let allowed = self.allow_upload(&name, size).and_then(|()| self.judge(&name, Operation::Create));

@@ -26,6 +26,8 @@ struct Heard<'a> {
 /// What the program ought to say to a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Guess {
+    /// No, or yes, and no when the contents have come.
+    Late,
     No,
     Unknown,
     Yes,
@@ -115,6 +117,9 @@ enum End {
     Rest(Tally),
 }
 
+/// Bytes of the largest file that is small.
+const SMALL: u64 = 32 * 1024;
+
 const OUT_OF_STEP: Result<End, Lost> = Ok(End::Abort { has_words: true });
 
 impl<'a> Model<'a> {
@@ -197,8 +202,11 @@ impl Model<'_> {
         let guess = if self.known { guess } else { Guess::Unknown };
         let waits = self.session.manners.pipeline != Pipeline::Off;
         self.slots += 1;
-        self.owed += u64::from(guess == Guess::No);
-        match (self.heard.answer(), guess) {
+        let answer = self.heard.answer();
+        // Late, it is due in another place.
+        let is_due = guess == Guess::No || guess == Guess::Late && matches!(answer, Some(Err(_)));
+        self.owed += u64::from(is_due);
+        match (answer, guess) {
             (Some(Err(text)), Guess::Yes) if !geteuid().is_root() && text.ends_with("Permission denied") => {
                 // What the modes forbid is not modelled.
                 self.known = false;
@@ -206,7 +214,7 @@ impl Model<'_> {
             }
             (Some(Err(text)), _) if self.known && guess != Guess::Unknown => {
                 let for_others = 1 + more(&text);
-                assert!(guess == Guess::No || (waits && only_counts), "refused: {text}");
+                assert!(is_due || (waits && only_counts), "refused: {text}");
                 self.told += for_others;
                 self.owed =
                     self.owed.checked_sub(for_others).unwrap_or_else(|| panic!("who was refused? {text}"));
@@ -218,7 +226,7 @@ impl Model<'_> {
             }
             (Some(Ok(())), Guess::No) if !waits => panic!("not refused"),
             (Some(Ok(())), _) => Ok(true),
-            (None, Guess::Unknown) if self.heard.deaf => Err(Lost),
+            (None, Guess::Late | Guess::Unknown) if self.heard.deaf => Err(Lost),
             // Whether it was a late refusal or an early yes is not known.
             (None, _) if self.heard.deaf && waits => Err(Lost),
             (None, guess) if self.heard.deaf => Ok(guess == Guess::Yes),
@@ -297,12 +305,13 @@ impl Model<'_> {
                     let Some(place) = self.place(&goal, &name)? else { return OUT_OF_STEP };
                     let mut plan = self.plan(place.as_ref(), size);
                     let guess = plan.as_ref().map_or(Guess::No, |plan| plan.guess);
-                    tally.refused += u64::from(guess == Guess::No);
+                    let is_late = guess == Guess::Late && self.known;
+                    tally.refused += u64::from(guess == Guess::No || is_late);
                     if !self.answered(guess, false)? {
                         tally.refused += u64::from(guess == Guess::Unknown);
                         continue;
                     }
-                    if guess == Guess::No {
+                    if guess == Guess::No || is_late {
                         plan = None;
                     }
                     self.certain = self.levels.len();
@@ -321,7 +330,7 @@ impl Model<'_> {
                             if let Some(plan) = plan {
                                 self.commit(plan, contents, mode, times);
                             }
-                            self.answered(Guess::Yes, true)?;
+                            self.answered(if is_late { Guess::No } else { Guess::Yes }, true)?;
                         }
                         Some(1) => {
                             self.write_over(plan.as_ref(), contents);
@@ -333,7 +342,10 @@ impl Model<'_> {
                             }
                             // Of what was drained it was said before that it is not stored.
                             tally.refused += u64::from(plan.is_some());
-                            self.answered(if plan.is_some() { Guess::No } else { Guess::Yes }, true)?;
+                            self.answered(
+                                if plan.is_some() || is_late { Guess::No } else { Guess::Yes },
+                                true,
+                            )?;
                         }
                         Some(other) => {
                             self.write_over(plan.as_ref(), contents);
@@ -463,6 +475,9 @@ impl Model<'_> {
             }
             let node = self.tree.node(old);
             match node.kind {
+                Kind::Directory { .. } | Kind::Fifo if self.is_new(dir) && size <= SMALL => {
+                    guess = Guess::Late
+                }
                 Kind::Directory { .. } | Kind::Fifo => return None,
                 Kind::Link(_) => {}
                 Kind::File(_) => {
@@ -481,6 +496,12 @@ impl Model<'_> {
             guess = if size >= 1 << 50 { Guess::No } else { Guess::Unknown };
         }
         Some(Upload { dir, name, in_place: old.filter(|_| in_place), old_mode, guess })
+    }
+
+    /// Tells whether the session has made the directory that it is in: there, what has the name is looked at when the
+    /// contents of a small file have come.
+    fn is_new(&self, dir: Id) -> bool {
+        self.levels.last().is_some_and(|level| level.made && level.dir == Some(dir))
     }
 
     /// Without a temporary file, what has come is there.
