@@ -9,7 +9,8 @@ use super::glob::Glob;
 use super::network::Network;
 use super::paths::RuleKey;
 use super::section::Keyword;
-use super::when::{Account, Fingerprint, Hours};
+use super::times::Hours;
+use super::when::{Account, Fingerprint};
 
 /// A `[[match]]` that goes by, key after key.
 pub struct Aside<'a> {

@@ -11,6 +11,7 @@ mod grant;
 mod network;
 mod paths;
 mod section;
+mod times;
 mod token;
 mod when;
 

@@ -12,7 +12,8 @@ use super::glob::Glob;
 use super::grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 use super::network::Network;
 use super::paths::PathRules;
-use super::when::{Expiry, Fingerprint, Hours, When, Zone};
+use super::times::{Expiry, Hours, Zone};
+use super::when::{Fingerprint, When};
 
 /// Seconds that a record is waited for, unless somebody says otherwise.
 const IDLE: u64 = 3600;

@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use jiff::civil::{Date, Time, Weekday};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ZonedDateTime};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::choice::{Several, parsed};
+use super::choice::Several;
 use super::glob::Glob;
 use super::network::Network;
+use super::times::{Expiry, Hours, Zone};
 use crate::key::Key;
 
 /// Who the request is for, as the system and sshd say.
@@ -238,156 +238,6 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// Days and times of the week: `Mon-Fri 08:00-18:00`, `22:00-06:00`, `Sat`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Hours {
-    days: [bool; 7],
-    from: Time,
-    to: Time,
-}
-
-impl Hours {
-    /// Tells whether it is one of them. What goes past midnight belongs to the day on which it began.
-    fn hold(&self, now: &ZonedDateTime) -> bool {
-        let (time, today) = (now.time(), now.weekday());
-        let on = |day: Weekday| self.days.get(index(day)).copied().unwrap_or_default();
-        if self.from < self.to {
-            return on(today) && self.from <= time && time < self.to;
-        }
-        on(today) && self.from <= time || on(today.previous()) && time < self.to
-    }
-}
-
-impl FromStr for Hours {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("days and times are meant, such as Mon-Fri 08:00-18:00: {text:?}");
-        let mut words = text.split_ascii_whitespace().map(str::as_bytes).peekable();
-        let mut days = [true; 7];
-        if let Some(word) = words.next_if(|word| word.first().is_some_and(u8::is_ascii_alphabetic)) {
-            days = [false; 7];
-            for part in word.split(|&byte| byte == b',') {
-                let (first, last) = match part {
-                    [a, b, c, b'-', last @ ..] => ([*a, *b, *c], last),
-                    one => (one.try_into().map_err(|_| wrong())?, one),
-                };
-                let last = last.try_into().map_err(|_| wrong())?;
-                let (first, last) = (day(first).ok_or_else(wrong)?, day(last).ok_or_else(wrong)?);
-                for weekday in first.cycle_forward().take(7) {
-                    if let Some(on) = days.get_mut(index(weekday)) {
-                        *on = true;
-                    }
-                    if weekday == last {
-                        break;
-                    }
-                }
-            }
-        }
-        let (from, to) = match words.next() {
-            None => (Time::midnight(), Time::midnight()),
-            Some(&[a, b, c, d, e, b'-', v, w, x, y, z]) => {
-                (clock([a, b, c, d, e]).ok_or_else(wrong)?, clock([v, w, x, y, z]).ok_or_else(wrong)?)
-            }
-            Some(_) => return Err(wrong()),
-        };
-        if words.next().is_some() { Err(wrong()) } else { Ok(Self { days, from, to }) }
-    }
-}
-
-fn index(day: Weekday) -> usize {
-    usize::try_from(day.to_monday_zero_offset()).unwrap_or_default()
-}
-
-fn day(name: [u8; 3]) -> Option<Weekday> {
-    Some(match &name {
-        b"Mon" => Weekday::Monday,
-        b"Tue" => Weekday::Tuesday,
-        b"Wed" => Weekday::Wednesday,
-        b"Thu" => Weekday::Thursday,
-        b"Fri" => Weekday::Friday,
-        b"Sat" => Weekday::Saturday,
-        b"Sun" => Weekday::Sunday,
-        _ => return None,
-    })
-}
-
-/// Reads `08:00`; `24:00` is the midnight at the end of the day.
-fn clock(text: [u8; 5]) -> Option<Time> {
-    let [tens, ones, b':', ten_minutes, minutes] = text else { return None };
-    match (two_digits(tens, ones)?, two_digits(ten_minutes, minutes)?) {
-        (24, 0) => Some(Time::midnight()),
-        (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
-    }
-}
-
-fn two_digits(tens: u8, ones: u8) -> Option<i8> {
-    let digit = |byte: u8| i8::try_from(char::from(byte).to_digit(10)?).ok();
-    digit(tens)?.checked_mul(10)?.checked_add(digit(ones)?)
-}
-
-/// The last day that a section holds, or the moment from which on it does not.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Expiry {
-    /// Until the end of this day.
-    Day(Date),
-    /// Until this moment.
-    Moment(Timestamp),
-}
-
-impl Expiry {
-    fn is_over(&self, now: Timestamp, zone: &TimeZone) -> bool {
-        match self {
-            Self::Day(last) => now.to_zoned_datetime(zone.clone()).date() > *last,
-            Self::Moment(moment) => now >= *moment,
-        }
-    }
-}
-
-impl FromStr for Expiry {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let day = text.parse().map(Self::Day).ok().filter(|_| text.len() == "2027-01-31".len());
-        day.or_else(|| text.parse().map(Self::Moment).ok()).ok_or_else(|| {
-            format!("a day is meant, such as 2027-01-31, or a moment, such as 2027-01-31T18:00:00Z: {text:?}")
-        })
-    }
-}
-
-/// A time zone by its name: `Europe/Berlin`, `UTC`.
-#[derive(Clone, Debug, Eq)]
-pub struct Zone(TimeZone);
-
-impl PartialEq for Zone {
-    /// Compares the names. The library would look up which ones mean the same, in a table of pointers that every start of the
-    /// program would relocate.
-    fn eq(&self, other: &Self) -> bool {
-        self.0.iana_name() == other.0.iana_name()
-    }
-}
-
-impl FromStr for Zone {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = TimeZone::get(text).map(Self);
-        found.map_err(|_| format!("no time zone of this system is called {text:?}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Expiry {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        parsed(source)
-    }
-}
-
-impl<'de> Deserialize<'de> for Zone {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        parsed(source)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -449,38 +299,6 @@ mod tests {
         let nobody = Account::default();
         assert_eq!(when(&["*"], &[], &[]).holds(&nobody, now), Holds::No);
         assert_eq!(when(&[], &[], &["0.0.0.0/0"]).holds(&nobody, now), Holds::No);
-    }
-
-    #[test]
-    fn hours_are_of_the_week_and_go_past_midnight() {
-        for (hours, now, hold) in [
-            ("Mon-Fri 08:00-18:00", "2026-11-25T08:00:00Z", true),
-            ("Mon-Fri 08:00-18:00", "2026-11-25T18:00:00Z", false),
-            ("Mon-Fri 08:00-18:00", "2026-11-28T12:00:00Z", false),
-            ("22:00-06:00", "2026-11-25T23:00:00Z", true),
-            ("22:00-06:00", "2026-11-25T05:59:59Z", true),
-            ("22:00-06:00", "2026-11-25T06:00:00Z", false),
-            // From Friday evening to Saturday morning.
-            ("Fri 22:00-06:00", "2026-11-28T05:00:00Z", true),
-            ("Fri 22:00-06:00", "2026-11-27T05:00:00Z", false),
-            ("Sat-Mon,Wed", "2026-11-25T00:00:00Z", true),
-            ("Sat-Mon", "2026-11-24T00:00:00Z", false),
-            ("18:00-24:00", "2026-11-25T23:59:59Z", true),
-        ] {
-            let hours: Hours = hours.parse().unwrap();
-            assert_eq!(hours.hold(&at(now).to_zoned_datetime(TimeZone::UTC)), hold, "{hours:?} {now}");
-        }
-        for wrong in ["8-18", "Mon-", "Mon 08:00", "25:00-26:00", "mon 08:00-18:00", "08:00-18:00 Mon"] {
-            assert!(wrong.parse::<Hours>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn zones_are_the_same_if_their_names_are() {
-        let zone = |name: &str| -> Zone { name.parse().unwrap() };
-        assert_eq!(zone("Europe/Berlin"), zone("europe/berlin"));
-        assert_ne!(zone("Europe/Berlin"), zone("Europe/Paris"));
-        assert_eq!(zone("UTC"), zone("utc"));
     }
 
     #[test]
