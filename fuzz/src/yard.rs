@@ -156,9 +156,12 @@ pub fn mouth(bytes: &[u8]) -> OwnedFd {
     file.into()
 }
 
-/// Pieces that a pipe holds, and the bytes of each.
+/// Pieces that a pipe holds.
 const PACKETS: usize = 16;
-const PACKET: usize = 4096;
+
+/// Bytes of all of them: half of the smallest buffer, so that there is always room for the next one. What a read has no room
+/// for of a piece is gone.
+const PIECEMEAL: usize = 2048;
 
 /// What the peer says in pieces of these lengths, each of them read by itself, or all at once if a pipe cannot hold it.
 pub fn mouth_in_pieces(bytes: &[u8], lengths: &[u8]) -> OwnedFd {
@@ -169,8 +172,8 @@ pub fn mouth_in_pieces(bytes: &[u8], lengths: &[u8]) -> OwnedFd {
         pieces.push(piece);
         rest = after;
     }
-    pieces.extend(rest.chunks(PACKET));
-    if pieces.len() > PACKETS {
+    pieces.push(rest);
+    if bytes.len() > PIECEMEAL {
         return mouth(bytes);
     }
     let (end, mouth) = pipe2(OFlag::O_CLOEXEC | OFlag::O_DIRECT).unwrap();
