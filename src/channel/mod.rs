@@ -32,7 +32,7 @@ const BUFFER: usize = 64 * 1024;
 const SMALL_BUFFER: usize = 4 * 1024;
 
 /// The same once a file has come that is larger than the buffer. Larger ones gained nothing.
-const LARGE_BUFFER: usize = 256 * 1024;
+const LARGE_BUFFER: usize = 128 * 1024;
 
 /// Bytes that one call is asked to move between a pipe and a file.
 const MOVED: usize = 1024 * 1024;
