@@ -20,17 +20,20 @@ pub fn uncontrolled(bytes: &[u8]) -> usize {
     })
 }
 
-/// Counts the bytes that two texts begin with alike, of the first so many.
-pub fn alike(one: &[u8], other: &[u8], most: usize) -> usize {
-    let (ones, others) = (one.as_chunks::<8>().0.iter(), other.as_chunks::<8>().0.iter());
-    let eights = ones.zip(others).take(most / 8).take_while(|(one, other)| one == other).count();
-    let count = eights.wrapping_mul(8);
-    let (one, other) = (one.get(count..).unwrap_or_default(), other.get(count..).unwrap_or_default());
-    let more = match (one.first_chunk(), other.first_chunk()) {
-        (Some(one), Some(other)) => first(u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other)),
-        _ => one.iter().zip(other).take_while(|(one, other)| one == other).count(),
+/// Tells whether one of `wanted`, which are ASCII, is among the bytes.
+pub fn have<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
+    let has = |eight: u64| {
+        let marks = wanted.iter().fold(0, |marks, &one| marks | (eight ^ each(one)).wrapping_sub(each(1)));
+        marks & !eight & each(0x80) != 0
     };
-    count.wrapping_add(more).min(most)
+    let four = |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four));
+    let eight = |eight: &[u8; 8]| u64::from_le_bytes(*eight);
+    // What does not fill the last eight is looked at together with what is before.
+    match (bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(last), _, _) => has(eight(last)) || bytes.as_chunks().0.iter().any(|bytes| has(eight(bytes))),
+        (_, Some(first), Some(last)) => has(four(first) | four(last).rotate_right(32)),
+        _ => bytes.iter().any(|byte| wanted.contains(byte)),
+    }
 }
 
 /// Counts the bytes before the first one that is marked; a control character always is.
@@ -99,25 +102,9 @@ mod tests {
             assert_eq!(printable(&text, []), count(&text, is_printable), "{text:?}");
             let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
             assert_eq!(printable(&text, *b"\"'\\"), count(&text, is_plain), "{text:?}");
+            let wanted = *b"*/~a";
+            assert_eq!(have(&text, wanted), text.iter().any(|byte| wanted.contains(byte)), "{text:?}");
             assert_eq!(uncontrolled(&text), count(&text, |byte| !byte.is_ascii_control()), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn texts_are_alike_up_to_where_they_differ() {
-        let one = b"partner one, partner two, pa";
-        for length in 0..=one.len() {
-            assert_eq!(alike(one, &one[..length], 100), length);
-            assert_eq!(alike(&one[..length], one, 100), length);
-            assert_eq!(alike(one, one, length), length);
-            for at in 0..length {
-                for bit in 0..8 {
-                    let mut other = one[..length].to_vec();
-                    other[at] ^= 1 << bit;
-                    assert_eq!(alike(one, &other, length), at);
-                    assert_eq!(alike(one, &other, at / 2), at / 2);
-                }
-            }
         }
     }
 }

@@ -48,12 +48,12 @@ pub(super) enum Value<'t> {
 
 /// A place in the text: what is left from there on.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'t>(&'t str);
+pub(super) struct Place<'t>(&'t [u8]);
 
 impl<'t> Place<'t> {
     /// Begins.
     pub(super) fn first(text: &'t str) -> Self {
-        Self(text)
+        Self(text.as_bytes())
     }
 
     /// Tells whether nothing is left.
@@ -63,12 +63,9 @@ impl<'t> Place<'t> {
 
     /// Returns what is between here and there.
     pub(super) fn up_to(self, end: Self) -> &'t str {
-        self.0.get(..self.length_to(end)).unwrap_or_default()
-    }
-
-    /// Counts the bytes from here to there.
-    pub(super) fn length_to(self, end: Self) -> usize {
-        self.0.len().saturating_sub(end.0.len())
+        let length = self.0.len().saturating_sub(end.0.len());
+        // Nobody stops inside of a letter.
+        self.0.get(..length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
     /// Counts the lines from here to there.
@@ -76,35 +73,16 @@ impl<'t> Place<'t> {
         self.up_to(end).bytes().filter(|&byte| byte == b'\n').count()
     }
 
-    /// Goes on by so many bytes; to the end if there are none so many, or a letter would be cut through.
-    pub(super) fn plus(self, length: usize) -> Self {
-        Self(self.0.get(length..).unwrap_or_default())
-    }
-
-    /// Counts the bytes that are the same here and there, of the first so many.
-    pub(super) fn alike(self, other: Self, most: usize) -> usize {
-        bytes::alike(self.rest(), other.rest(), most)
-    }
-
     /// Goes to the end of a text that has to be here.
     pub(super) fn after(self, text: &str) -> Option<Self> {
-        self.rest().starts_with(text.as_bytes()).then_some(self.plus(text.len()))
+        self.0.strip_prefix(text.as_bytes()).map(Self)
     }
 
     /// Returns a number below 64 that is the same for lines of the same key, and seldom for others.
     pub(super) fn beginning(self) -> usize {
         // The letters that tell the keys apart that sections have most.
-        let [first, _, _, _, fifth, ..] = self.rest() else { return 0 };
+        let [first, _, _, _, fifth, ..] = self.0 else { return 0 };
         usize::from((first ^ fifth.rotate_left(1)) % 64)
-    }
-
-    /// Goes past lines in which there is nothing, or only a comment.
-    pub(super) fn skip_empty(&mut self) {
-        while let Some(b'\n' | b'#') = self.peek()
-            && let Some(next) = self.past()
-        {
-            *self = next;
-        }
     }
 
     /// Reads the line that begins here, and goes to the next one.
@@ -136,8 +114,8 @@ impl<'t> Place<'t> {
 
     fn pair(self) -> Option<(Line<'t>, Self)> {
         let (key, value) = self.key()?;
-        let (value, next) = value.value()?;
-        Some((Line::Pair(key, value), next))
+        let (value, end) = value.value()?;
+        Some((Line::Pair(key, value), end.past()?))
     }
 
     /// Reads the key of a line, and goes to where its value begins.
@@ -147,60 +125,50 @@ impl<'t> Place<'t> {
         Some((key, value))
     }
 
-    /// Reads a text, and goes to the next line. So many bytes of it, with the quote, are known to be plain.
-    pub(super) fn text(self, known: usize) -> Option<(&'t str, Self)> {
-        let end = self.closing(known)?;
-        let text = self.0.get(1..end)?;
-        let next = match self.rest().get(end.wrapping_add(1)) {
-            Some(b'\n') => Self(self.0.get(end.wrapping_add(2)..)?),
-            _ => self.plus(end.wrapping_add(1)).past()?,
-        };
-        Some((text, next))
+    /// Reads the value of a line.
+    fn value(self) -> Option<(Value<'t>, Self)> {
+        match self.peek()? {
+            b'"' | b'\'' => {
+                let (text, end) = self.quoted()?;
+                Some((Value::Text(str::from_utf8(text).ok()?), end))
+            }
+            b'[' => {
+                let end = self.list(|_| Some(()))?;
+                Some((Value::Texts(Texts(self.eat(b'[')?.after_blanks())), end))
+            }
+            _ => self.flag().map(|(flag, end)| (Value::Flag(flag), end)).or_else(|| {
+                let (number, end) = self.number()?;
+                Some((Value::Number(number), end))
+            }),
+        }
     }
 
-    /// Reads a list of texts, each of which is taken, and goes to the next line.
-    pub(super) fn texts(self, take: impl FnMut(&'t str) -> Option<()>) -> Option<Self> {
-        self.list(take)?.past()
+    /// Reads `true` or `false`.
+    pub(super) fn flag(self) -> Option<(bool, Self)> {
+        let yes = self.after("true").map(|end| (true, end));
+        yes.or_else(|| self.after("false").map(|end| (false, end)))
     }
 
-    /// Reads the value of a line, and goes to the next one.
-    pub(super) fn value(self) -> Option<(Value<'t>, Self)> {
-        let (value, end) = match self.peek()? {
-            b'"' | b'\'' => self.quoted().map(|(text, end)| (Value::Text(text), end))?,
-            b'[' => (Value::Texts(Texts(self.plus(1).after_blanks())), self.list(|_| Some(()))?),
-            _ => self.word()?,
-        };
-        Some((value, end.past()?))
-    }
-
-    fn word(self) -> Option<(Value<'t>, Self)> {
-        let (word, end) = self.span(|byte| byte.is_ascii_alphanumeric());
-        let value = match word {
-            "true" => Value::Flag(true),
-            "false" => Value::Flag(false),
-            digits if digits.len() > 1 && digits.starts_with('0') => return None,
-            digits => Value::Number(digits.parse().ok()?),
-        };
-        Some((value, end))
+    /// Reads decimal digits, without zeros before them.
+    pub(super) fn number(self) -> Option<(i64, Self)> {
+        let (mut number, mut end) = (0_i64, self.0);
+        while let [byte @ b'0'..=b'9', rest @ ..] = end {
+            number = number.checked_mul(10)?.checked_add(i64::from(byte & 0xf))?;
+            end = rest;
+        }
+        let is_right = matches!(self.0, [b'1'..=b'9', ..]) || self.0.strip_prefix(b"0") == Some(end);
+        is_right.then_some((number, Self(end)))
     }
 
     /// Reads a text that stands for itself: no escapes, no quotes inside, not several lines.
-    fn quoted(self) -> Option<(&'t str, Self)> {
-        let end = self.closing(1)?;
-        Some((self.0.get(1..end)?, Self(self.0.get(end.wrapping_add(1)..)?)))
+    #[inline]
+    pub(super) fn quoted(self) -> Option<(&'t [u8], Self)> {
+        let (begin, end) = self.0.split_at_checked(closing(self.0)?)?;
+        Some((begin.get(1..)?, Self(end.get(1..)?)))
     }
 
-    /// Finds the last quote of such a text, of which so many bytes are known to be plain.
-    fn closing(self, known: usize) -> Option<usize> {
-        let bytes = self.rest();
-        let quote = bytes.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
-        let known = known.max(1);
-        let end = known.wrapping_add(bytes::printable(bytes.get(known..)?, [*quote, b'\\']));
-        // Two quotes may be the beginning of three.
-        (bytes.get(end) == Some(quote) && bytes.get(end.wrapping_add(1)) != Some(quote)).then_some(end)
-    }
-
-    fn list(self, mut take: impl FnMut(&'t str) -> Option<()>) -> Option<Self> {
+    /// Reads a list of texts, each of which is taken.
+    pub(super) fn list(self, mut take: impl FnMut(&'t [u8]) -> Option<()>) -> Option<Self> {
         let mut next = self.eat(b'[')?.after_blanks();
         loop {
             if let Some(end) = next.eat(b']') {
@@ -218,7 +186,13 @@ impl<'t> Place<'t> {
     }
 
     /// Goes to the next line; nothing but a comment may be left of this one.
-    fn past(self) -> Option<Self> {
+    pub(super) fn past(self) -> Option<Self> {
+        // Nearly always there is nothing.
+        self.eat(b'\n').or_else(|| self.past_comment())
+    }
+
+    #[inline(never)] // What there is nearly always is so short that it is not called.
+    fn past_comment(self) -> Option<Self> {
         let mut end = self.after_blanks();
         if end.peek() == Some(b'#') {
             end = end.after_comment();
@@ -226,14 +200,19 @@ impl<'t> Place<'t> {
         if end.is_last() { Some(end) } else { end.eat(b'\n') }
     }
 
-    fn after_blanks(self) -> Self {
-        self.span(|byte| matches!(byte, b' ' | b'\t')).1
+    /// Goes past blanks.
+    pub(super) fn after_blanks(self) -> Self {
+        let mut left = self.0;
+        while let [b' ' | b'\t', rest @ ..] = left {
+            left = rest;
+        }
+        Self(left)
     }
 
     fn after_comment(self) -> Self {
         let mut end = self;
         loop {
-            end = end.plus(bytes::uncontrolled(end.rest()));
+            end = Self(end.0.get(bytes::uncontrolled(end.0)..).unwrap_or_default());
             match end.eat(b'\t') {
                 Some(next) => end = next,
                 None => return end,
@@ -242,24 +221,30 @@ impl<'t> Place<'t> {
     }
 
     fn eat(self, byte: u8) -> Option<Self> {
-        (self.peek() == Some(byte)).then_some(self.plus(1))
+        let (first, rest) = self.0.split_first()?;
+        (*first == byte).then_some(Self(rest))
     }
 
     /// Returns the byte that is here.
     pub(super) fn peek(self) -> Option<u8> {
-        self.rest().first().copied()
+        self.0.first().copied()
     }
 
     /// Takes bytes up to one that is not wanted.
     fn span(self, is_wanted: impl Fn(u8) -> bool) -> (&'t str, Self) {
-        let count = self.rest().iter().take_while(|&&byte| is_wanted(byte)).count();
-        let end = self.plus(count);
+        let count = self.0.iter().take_while(|&&byte| is_wanted(byte)).count();
+        let end = Self(self.0.get(count..).unwrap_or_default());
         (self.up_to(end), end)
     }
+}
 
-    fn rest(self) -> &'t [u8] {
-        self.0.as_bytes()
-    }
+/// Finds the last quote of a text that begins here.
+#[inline(never)] // Who calls it needs the registers.
+fn closing(bytes: &[u8]) -> Option<usize> {
+    let (quote, text) = bytes.split_first().filter(|(byte, _)| matches!(byte, b'"' | b'\''))?;
+    let length = bytes::printable(text, [*quote, b'\\']);
+    // If two are the beginning of three, nobody who goes on from here takes the third.
+    (text.get(length) == Some(quote)).then_some(length.wrapping_add(1))
 }
 
 /// Tells whether a key may have this byte; each that there is, is made up of these.
@@ -290,7 +275,7 @@ impl<'t> Iterator for Texts<'t> {
         let (text, end) = self.0.quoted()?;
         let end = end.after_blanks();
         self.0 = end.eat(b',').unwrap_or(end).after_blanks();
-        Some(text)
+        str::from_utf8(text).ok()
     }
 }
 

@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::line::{Head, Line, Place, Value, table};
 use super::{Tables, Text, counts};
-use crate::policy::{Account, Aside, Entry, Match, Said, Section, When};
+use crate::policy::{Account, Aside, Entry, Match, Section, Spelled, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
-    let (mut whole, mut heard) = (Text::default(), Heard { lines: [None; 64] });
+    let (mut whole, mut heard) = (Text::default(), Heard { keys: [None; 64] });
     let mut place = Place::first(text);
     let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false, counted: (place, 1) };
     while !place.is_last() {
@@ -35,23 +35,10 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
     Some(whole)
 }
 
-/// What has been said in earlier sections. Many are written after the same pattern, and what is said again need not be read
-/// again.
+/// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
 struct Heard<'t> {
-    /// One line, the last, of those that begin alike: of a key, or of two.
-    lines: [Option<Known<'t>>; 64],
-}
-
-/// A line that has been read.
-#[derive(Clone, Copy)]
-struct Known<'t> {
-    begin: Place<'t>,
-    length: usize,
-    /// Where its value begins.
-    value: usize,
-    /// Where that ends if it is a text, its last quote aside.
-    end: usize,
-    said: Said,
+    /// What is before the value, and the key: the last of those that begin alike.
+    keys: [Option<(&'t str, Spelled)>; 64],
 }
 
 impl<'t> Heard<'t> {
@@ -71,83 +58,73 @@ impl<'t> Heard<'t> {
     /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
     fn section(&mut self, account: &Account, place: &mut Place<'t>) -> bool {
         let mut aside = Aside::from(account);
-        loop {
-            place.skip_empty();
-            let begin = *place;
-            let next = match begin.peek() {
-                None => break,
-                Some(b'[') if begin.after("[[match.path]]").is_none() => break,
-                Some(b'[') => begin.after("[[match.path]]\n").filter(|_| aside.takes_path()),
-                Some(_) => self.pair(&mut aside, begin),
-            };
-            if let Some(next) = next {
-                *place = next;
-                continue;
-            }
-            let is_taken = match place.line() {
-                Line::Empty => true,
-                Line::Path => aside.takes_path(),
-                Line::Foreign | Line::Head(_) | Line::Odd | Line::Pair(..) => false,
-            };
-            if !is_taken {
-                *place = begin;
-                break;
-            }
+        let mut here = *place;
+        while let Some(next) = self.line(&mut aside, here) {
+            here = next;
         }
+        *place = here;
         aside.is_settled()
     }
 
-    /// Listens to a plain line if it is right where it is; returns where the next one begins.
+    /// Listens to a line if it is right where it is; returns where the next one begins.
+    fn line(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
+        let begin = begin.after_blanks();
+        match begin.peek()? {
+            b'\n' | b'#' => begin.past(),
+            b'[' => begin.after("[[match.path]]").filter(|_| aside.takes_path())?.past(),
+            _ => self.pair(aside, begin),
+        }
+    }
+
     fn pair(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
-        let slot = self.lines.get_mut(begin.beginning())?;
-        let alike = slot.as_ref().map_or(0, |known| begin.alike(known.begin, known.length));
-        let next = match slot {
-            Some(known) if alike == known.length => Some(begin.plus(alike)),
-            Some(known) if alike >= known.value => known.change(aside, begin, alike),
-            _ => None,
-        };
-        let next = match next {
-            Some(next) => next,
-            None => {
-                let (known, next) = Known::read(aside, begin)?;
-                *slot = Some(known);
-                next
+        let (key, value) = self.key(aside, begin)?;
+        let (holds, end) = match value.peek()? {
+            b'"' | b'\'' => {
+                let (text, end) = value.quoted()?;
+                (aside.hears_text(key, text)?, end)
+            }
+            b'[' => list(aside, key, value)?,
+            b'0'..=b'9' => {
+                let (number, end) = value.number()?;
+                (aside.hears(key, number)?, end)
+            }
+            _ => {
+                let (flag, end) = value.flag()?;
+                (aside.hears(key, flag)?, end)
             }
         };
-        slot.as_ref().is_some_and(|known| aside.takes(known.said)).then_some(next)
+        end.past().filter(|_| aside.takes(key, holds))
+    }
+
+    /// Finds the key of a line, and where its value begins.
+    fn key(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
+        let heard = self.keys.get_mut(begin.beginning())?;
+        if let Some((text, key)) = heard
+            && let Some(value) = begin.after(text)
+        {
+            return Some((*key, value));
+        }
+        let (key, value) = read_key(aside, begin)?;
+        *heard = Some((begin.up_to(value), key));
+        Some((key, value))
     }
 }
 
-impl<'t> Known<'t> {
-    /// Reads a line.
-    #[cold] // Of two hundred sections, the first is read so; the loop has the registers for itself.
-    fn read(aside: &Aside, begin: Place<'t>) -> Option<(Self, Place<'t>)> {
-        let (key, at) = begin.key()?;
-        let (value, next) = at.value()?;
-        let said = aside.hears(key, &value)?;
-        let (length, value) = (begin.length_to(next), begin.length_to(at));
-        let known = Self { begin, length, value, end: value, said };
-        Some((known, next))
-    }
+#[cold] // Of two hundred sections, the first is read so.
+fn read_key<'t>(aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
+    let (key, value) = begin.key()?;
+    Some((aside.knows(key)?, value))
+}
 
-    /// Becomes a line that begins alike, up to its value at least; returns where the next one begins.
-    fn change(&mut self, aside: &Aside, begin: Place<'t>, alike: usize) -> Option<Place<'t>> {
-        let at = begin.plus(self.value);
-        let known = alike.min(self.end).saturating_sub(self.value);
-        let (length, said, next) = if let Some((text, next)) = at.text(known) {
-            (text.len().wrapping_add(1), aside.hears_text(self.said, text)?, next)
-        } else if let Some(mut list) = self.said.list()
-            && let Some(next) = at.texts(|text| aside.hears_one(&mut list, text))
-        {
-            (0, list, next)
-        } else {
-            let (value, next) = at.value()?;
-            (0, aside.hears_again(self.said, &value)?, next)
-        };
-        let end = self.value.wrapping_add(length);
-        *self = Self { begin, length: begin.length_to(next), end, said, ..*self };
-        Some(next)
-    }
+/// Listens to a list of texts.
+#[inline(never)] // Most sections have none, and the loop has the registers for itself.
+fn list<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Place<'t>)> {
+    let mut holds = aside.begins_list(key)?;
+    let end = begin.list(|text| {
+        holds |= aside.hears_one(key, text)?;
+        Some(())
+    })?;
+    Some((holds, end))
 }
 
 /// Lines of the file that are read together.
@@ -329,6 +306,7 @@ mod tests {
         "path = []\n",
         "names = ['*.csv', \"it's.*\"]\n",
         "names = ['*.csv', 7]\n",
+        "names = []\n",
         "zone = 'UTC'\n",
         "log = 'journal'#\t\u{e9}\n",
         "[[match]]#\u{0}\n",

@@ -1,13 +1,13 @@
 //! Sections about somebody else: of two hundred, nearly all. They have to be right, but nothing is made of them.
 
 use serde::Deserialize;
-use serde::de::value::{BorrowedStrDeserializer, Error};
-use serde::de::{Deserializer, IntoDeserializer};
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
 
-use super::choice::{Root, each, text};
+use super::choice::{Bytes, Octal, Root};
 use super::glob::Glob;
 use super::network::Network;
-use super::paths::RuleKey;
+use super::paths::{Named, RuleKey};
 use super::section::Keyword;
 use super::times::Hours;
 use super::when::{Account, Fingerprint};
@@ -28,104 +28,93 @@ impl<'a> From<&'a Account> for Aside<'a> {
     }
 }
 
-/// What a line of it says, for this account.
+/// A key of a section, or of a rule about paths; none is both.
 #[derive(Clone, Copy)]
-pub struct Said {
-    key: Spelled,
-    /// Whether it can hold if it is a condition.
-    holds: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Spelled {
+pub enum Spelled {
+    /// Of a `[[match.path]]`.
     Rule(RuleKey),
+    /// Of a `[[match]]`.
     Section(Keyword),
 }
 
-impl Said {
-    /// Begins a list of the same key, which holds if one of its texts does; none if the key takes no such list.
-    pub fn list(self) -> Option<Self> {
-        matches!(self.key, Spelled::Section(word) if takes_list(word))
-            .then_some(Self { holds: false, ..self })
-    }
-}
-
 impl Aside<'_> {
-    /// Reads a line of the section, or of the `[[match.path]]` that we are in; none if there is no such key, or the value
-    /// does not fit.
-    pub fn hears<'de, D: IntoDeserializer<'de>>(&self, key: &'de str, value: D) -> Option<Said> {
-        let key = BorrowedStrDeserializer::<Error>::new(key);
-        let key = match self.rule {
-            None => Spelled::Section(Keyword::deserialize(key).ok()?),
-            Some(_) => Spelled::Rule(RuleKey::deserialize(key).ok()?),
-        };
-        self.hears_of(key, value)
-    }
-
-    /// Reads another value of the same key.
-    pub fn hears_again<'de, D: IntoDeserializer<'de>>(&self, said: Said, value: D) -> Option<Said> {
-        self.hears_of(said.key, value)
-    }
-
-    /// Reads another value of the same key, which is a text.
-    pub fn hears_text(&self, said: Said, text: &str) -> Option<Said> {
-        match said.list() {
-            Some(mut list) => self.hears_one(&mut list, text).map(|()| list),
-            None => self.hears_of(said.key, text),
+    /// Finds a key of the section, or of the `[[match.path]]` that we are in.
+    pub fn knows(&self, key: &str) -> Option<Spelled> {
+        let key = StrDeserializer::<Error>::new(key);
+        match self.rule {
+            None => Keyword::deserialize(key).map(Spelled::Section).ok(),
+            Some(_) => RuleKey::deserialize(key).map(Spelled::Rule).ok(),
         }
     }
 
-    /// Reads a text more of a list.
-    pub fn hears_one(&self, list: &mut Said, text: &str) -> Option<()> {
-        let Spelled::Section(word) = list.key else { return None };
-        list.holds |= self.can_one_hold(word, text)?;
-        Some(())
-    }
-
-    fn hears_of<'de, D: IntoDeserializer<'de>>(&self, key: Spelled, value: D) -> Option<Said> {
+    /// Reads a value. Tells whether it can hold for the account if it is a condition; none if it does not fit.
+    #[inline(never)] // There are many kinds of values; who calls it needs the registers.
+    pub fn hears<'de, D: IntoDeserializer<'de>>(&self, key: Spelled, value: D) -> Option<bool> {
         let value = value.into_deserializer();
-        let holds = match key {
-            Spelled::Rule(key) => key.fits(value).map(|()| true),
-            Spelled::Section(word) => self.can_hold(word, value),
+        let fits = match key {
+            Spelled::Rule(key) => key.fits(value),
+            Spelled::Section(word) => word.fits(value),
         };
-        holds.ok().map(|holds| Said { key, holds })
+        fits.ok().map(|()| true)
     }
 
-    /// Tells whether a condition can hold for the account, the time aside. What is none always can.
-    fn can_hold<'de, D: Deserializer<'de>>(&self, word: Keyword, value: D) -> Result<bool, D::Error> {
-        match word {
-            word if takes_list(word) => {
-                let mut found = false;
-                let one = |text: &str| self.can_one_hold(word, text).ok_or("it does not fit");
-                each(value, |text| one(text).map(|holds| found |= holds))?;
-                Ok(found)
+    /// Reads a value that is a text.
+    pub fn hears_text(&self, key: Spelled, text: &[u8]) -> Option<bool> {
+        match key {
+            Spelled::Section(Keyword::root) => Root::form(text).map(|()| true).ok(),
+            Spelled::Rule(RuleKey::Pattern) => Glob::form(text).map(|()| true).ok(),
+            Spelled::Section(word) if takes_list(word) => self.can_hold(word, text),
+            Spelled::Section(Keyword::umask | Keyword::file_mode | Keyword::directory_mode) => {
+                Octal::read(text).map(|_| true)
             }
-            Keyword::root => text(value, |root| Root::form(root).map(|_| true)),
-            other => other.fits(value).map(|()| true),
+            Spelled::Section(
+                Keyword::max_file_size | Keyword::max_session_size | Keyword::min_free_space,
+            ) => Bytes::read(text).map(|_| true),
+            _ => self.hears(key, str::from_utf8(text).ok()?),
         }
     }
 
-    /// Tells whether one of the texts of a list can hold; none if it does not fit.
-    fn can_one_hold(&self, word: Keyword, text: &str) -> Option<bool> {
+    /// Begins a list of texts, which holds if one of them does; none if there is none of this key.
+    pub fn begins_list(&self, key: Spelled) -> Option<bool> {
+        match key {
+            Spelled::Section(Keyword::names) | Spelled::Rule(RuleKey::Allow | RuleKey::Deny) => Some(true),
+            Spelled::Section(word) if takes_list(word) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Reads a text of a list.
+    pub fn hears_one(&self, key: Spelled, text: &[u8]) -> Option<bool> {
+        match key {
+            Spelled::Rule(_) => {
+                let text = StrDeserializer::<Error>::new(str::from_utf8(text).ok()?);
+                Named::deserialize(text).map(|_| true).ok()
+            }
+            Spelled::Section(word) => self.can_hold(word, text),
+        }
+    }
+
+    /// Tells whether a text of a list can hold for the account, the time aside. What is no condition always can.
+    fn can_hold(&self, word: Keyword, text: &[u8]) -> Option<bool> {
         let account = self.account;
         match word {
             Keyword::user => Glob::finds(text, account.names()).ok(),
             // Groups may have to be found out, which is not done for a section about somebody else.
             Keyword::group if self.concerns => Glob::finds(text, account.group_names()).ok(),
-            Keyword::key => Fingerprint::form(text).map(|print| account.has_key(print)).ok(),
+            Keyword::key => Fingerprint::form(text).map(|()| account.has_key(text)).ok(),
             Keyword::principal => Glob::finds(text, account.principals()).ok(),
-            Keyword::from => text.parse::<Network>().map(|from| account.is_in(&from)).ok(),
-            Keyword::group | Keyword::names => Glob::form(text).ok(),
-            Keyword::hours => text.parse::<Hours>().map(|_| true).ok(),
+            Keyword::from => Network::read(text).map(|from| account.is_in(&from)),
+            Keyword::group | Keyword::names => Glob::form(text).map(|()| true).ok(),
+            Keyword::hours => Hours::read(text).map(|_| true),
             _ => None,
         }
     }
 
-    /// Tells whether a line may be here that says this. No key is both one of a section and one of a rule.
-    pub fn takes(&mut self, said: Said) -> bool {
-        match (said.key, &mut self.rule) {
+    /// Tells whether a line of this key may be here.
+    pub fn takes(&mut self, key: Spelled, holds: bool) -> bool {
+        match (key, &mut self.rule) {
             (Spelled::Section(word), None) => {
-                self.concerns &= said.holds;
+                self.concerns &= holds;
                 self.keys.add(word.number())
             }
             (Spelled::Rule(key), Some(keys)) => keys.add(key.number()),
@@ -183,6 +172,13 @@ mod tests {
     use super::*;
     use crate::policy::KEYS;
 
+    impl Aside<'_> {
+        fn says(&mut self, key: &str, text: &str) -> bool {
+            let heard = self.knows(key).and_then(|key| Some((key, self.hears_text(key, text.as_bytes())?)));
+            heard.is_some_and(|(key, holds)| self.takes(key, holds))
+        }
+    }
+
     #[test]
     fn a_section_is_settled_if_it_is_right_and_about_somebody_else() {
         let groups = vec!["staff".into()].into();
@@ -206,7 +202,7 @@ mod tests {
             for &(key, value) in lines {
                 let is_taken = match key {
                     "[[match.path]]" => aside.takes_path(),
-                    key => aside.hears(key, value).is_some_and(|said| aside.takes(said)),
+                    key => aside.says(key, value),
                 };
                 assert!(is_taken, "{lines:?}");
             }
@@ -229,13 +225,28 @@ mod tests {
             ("key", "MD5:x"),
             ("pattern", "x"),
         ] {
-            assert!(aside.hears(key, value).is_none(), "{key} {value}");
+            assert!(!aside.says(key, value), "{key} {value}");
         }
-        let said = aside.hears("umask", "027").unwrap();
-        assert!(aside.takes(said) && !aside.takes(said));
+        let umask = aside.knows("umask").unwrap();
+        assert!(aside.takes(umask, true) && !aside.takes(umask, true));
         assert!(aside.takes_path() && !aside.takes_path());
         // A key of the section, in a rule.
-        assert!(!aside.takes(said) && aside.hears("umask", "027").is_none());
+        assert!(!aside.takes(umask, true) && aside.knows("umask").is_none());
+    }
+
+    #[test]
+    fn a_list_in_which_nothing_is_holds_for_nobody_if_it_is_a_condition() {
+        let bob = Account { name: Some("bob".into()), ..Account::default() };
+        let aside = Aside::from(&bob);
+        for (key, begun) in [
+            ("user", Some(false)),
+            ("from", Some(false)),
+            ("names", Some(true)),
+            ("path", None),
+            ("log", None),
+        ] {
+            assert_eq!(aside.begins_list(aside.knows(key).unwrap()), begun, "{key}");
+        }
     }
 
     #[test]

@@ -210,17 +210,17 @@ impl Root {
 }
 
 impl Root {
-    /// Returns the text if it is one for a root.
-    pub(super) fn form(text: &str) -> Result<&str, &'static str> {
+    /// Tells that a text is one for a root.
+    pub(super) fn form(text: &[u8]) -> Result<(), &'static str> {
         // Relative to what would be sshd's affair.
-        let is_absolute = text.starts_with('/') || text == "%h" || text.starts_with("%h/");
-        if is_absolute { Ok(text) } else { Err("a path that begins with / or %h is meant") }
+        let is_absolute = matches!(text, [b'/', ..] | b"%h" | [b'%', b'h', b'/', ..]);
+        if is_absolute { Ok(()) } else { Err("a path that begins with / or %h is meant") }
     }
 }
 
 impl<'de> Deserialize<'de> for Root {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        text(source, |text| Self::form(text).map(|text| Self(text.into())))
+        text(source, |text| Self::form(text.as_bytes()).map(|()| Self(text.into())))
     }
 }
 
@@ -233,7 +233,14 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "bytes are meant, or a number with K, M, G or T".to_owned();
-        let (digits, unit) = match text.as_bytes() {
+        Self::read(text.as_bytes()).ok_or_else(wrong)
+    }
+}
+
+impl Bytes {
+    /// Reads a text; none if it does not fit.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        let (digits, unit) = match text {
             [digits @ .., b'k' | b'K'] => (digits, 1_u64 << 10),
             [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
             [digits @ .., b'g' | b'G'] => (digits, 1 << 30),
@@ -244,9 +251,8 @@ impl FromStr for Bytes {
             let digit = byte.is_ascii_digit().then_some(u64::from(byte & 0xf))?;
             number.checked_mul(10)?.checked_add(digit)
         };
-        let number = Some(digits).filter(|digits| !digits.is_empty());
-        let number = number.and_then(|digits| digits.iter().try_fold(0, more));
-        number.and_then(|number| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
+        let digits = Some(digits).filter(|digits| !digits.is_empty())?;
+        digits.iter().try_fold(0, more)?.checked_mul(unit).map(Self)
     }
 }
 
@@ -298,9 +304,19 @@ impl FromStr for Octal {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-        let value = u32::from_str_radix(text, 8).ok().filter(|&value| digits && value <= 0o777);
-        value.map(Self).ok_or_else(|| "three octal digits are meant, such as 027".to_owned())
+        Self::read(text.as_bytes()).ok_or_else(|| "three octal digits are meant, such as 027".to_owned())
+    }
+}
+
+impl Octal {
+    /// Reads a text; none if it does not fit.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        let more = |bits: u32, &byte: &u8| {
+            let digit = matches!(byte, b'0'..=b'7').then_some(u32::from(byte & 7))?;
+            Some(bits << 3 | digit).filter(|&bits| bits <= 0o777)
+        };
+        let digits = Some(text).filter(|digits| !digits.is_empty())?;
+        digits.iter().try_fold(0, more).map(Self)
     }
 }
 

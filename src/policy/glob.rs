@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::choice::parsed;
+use crate::bytes;
 use crate::pattern::Pattern;
 use crate::words::Letter;
 
@@ -29,16 +30,12 @@ impl FromStr for Glob {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = names_of(text).map(Part::read).collect::<Result<_, _>>();
-        // A slash at the end only says that a directory is meant.
-        let anchored = text.strip_suffix('/').unwrap_or(text).contains('/');
-        parts.map(|parts| Self { anchored, parts }).map_err(|why| format!("{why}: {text:?}"))
+        Self::read(text.as_bytes()).map_err(|why| format!("{why}: {text:?}"))
     }
 }
 
 /// Splits a pattern into its names.
-fn names_of(text: &str) -> impl Iterator<Item = &[u8]> {
-    let text = text.as_bytes();
+fn names_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let bare = text.strip_suffix(b"/").unwrap_or(text);
     bare.strip_prefix(b"/").unwrap_or(bare).split(|&byte| byte == b'/')
 }
@@ -50,25 +47,34 @@ impl<'de> Deserialize<'de> for Glob {
 }
 
 impl Glob {
+    fn read(text: &[u8]) -> Result<Self, &'static str> {
+        let parts = names_of(text).map(Part::read).collect::<Result<_, _>>()?;
+        // A slash at the end only says that a directory is meant.
+        let anchored = text.strip_suffix(b"/").unwrap_or(text).contains(&b'/');
+        Ok(Self { anchored, parts })
+    }
+
     /// Tells whether a text is a pattern for one of the names, as what is read from it would.
-    pub(super) fn finds<'n>(text: &str, mut names: impl Iterator<Item = &'n [u8]>) -> Result<bool, String> {
+    pub(super) fn finds<'n>(
+        text: &[u8],
+        mut names: impl Iterator<Item = &'n [u8]>,
+    ) -> Result<bool, &'static str> {
         // Of nearly all, nothing has to be made: they are names, or begin in another way than the name.
-        if let Ok(Form::Name) = Form::of(text.as_bytes()) {
-            return Ok(names.any(|name| name == text.as_bytes()));
+        if is_name(text) {
+            return Ok(names.any(|name| name == text));
         }
-        let begin = text.as_bytes().split(|&byte| is_special(byte)).next().unwrap_or_default();
+        let begin = text.split(|byte| SPECIAL.contains(byte)).next().unwrap_or_default();
         let mut names = names.filter(|name| name.starts_with(begin)).peekable();
         if names.peek().is_none() {
-            return Self::form(text).map(|_| false);
+            return Self::form(text).map(|()| false);
         }
-        let glob: Self = text.parse()?;
+        let glob = Self::read(text)?;
         Ok(names.any(|name| glob.matches(name)))
     }
 
     /// Tells that a text is a pattern, whatever it matches.
-    pub(super) fn form(text: &str) -> Result<bool, String> {
-        let wrong = names_of(text).find_map(|name| Form::of(name).err());
-        wrong.map_or(Ok(true), |why| Err(format!("{why}: {text:?}")))
+    pub(super) fn form(text: &[u8]) -> Result<(), &'static str> {
+        if is_name(text) { Ok(()) } else { names_of(text).try_for_each(form_of_one) }
     }
 
     /// Returns the one name that matches, if there is only one.
@@ -155,22 +161,32 @@ enum Form {
 
 impl Form {
     fn of(text: &[u8]) -> Result<Self, &'static str> {
-        match text {
-            b"**" => Ok(Self::Any),
-            b"" | b"." | b".." => Err("a pattern has no empty names, no . and no .."),
-            _ if text.len() > LENGTH => Err("a name of a pattern has no more than 255 letters"),
-            // Nearly every name of an account is only that.
-            _ if !text.iter().any(|&byte| is_special(byte)) => Ok(Self::Name),
-            _ if text.windows(2).any(|two| two == b"**") => Err("** stands alone between slashes"),
-            _ => Ok(Self::Pattern),
-        }
+        form_of_one(text).map(|()| match text {
+            b"**" => Self::Any,
+            _ if is_name(text) => Self::Name,
+            _ => Self::Pattern,
+        })
     }
 }
 
-/// Tells whether a byte can be something else in a pattern than itself.
-fn is_special(byte: u8) -> bool {
-    matches!(byte, b'*' | b'/' | b'?' | b'[' | b'\\')
+/// Tells that a text may be between the slashes of a pattern.
+fn form_of_one(text: &[u8]) -> Result<(), &'static str> {
+    match text {
+        b"**" => Ok(()),
+        b"" | b"." | b".." => Err("a pattern has no empty names, no . and no .."),
+        _ if text.len() > LENGTH => Err("a name of a pattern has no more than 255 letters"),
+        _ if text.windows(2).any(|two| two == b"**") => Err("** stands alone between slashes"),
+        _ => Ok(()),
+    }
 }
+
+/// Tells whether a pattern is a name and nothing else, as nearly every one of an account is.
+fn is_name(text: &[u8]) -> bool {
+    !matches!(text, b"" | b"." | b"..") && text.len() <= LENGTH && !bytes::have(text, SPECIAL)
+}
+
+/// What can be something else in a pattern than itself.
+const SPECIAL: [u8; 5] = *b"*/?[\\";
 
 impl Part {
     fn read(text: &[u8]) -> Result<Self, &'static str> {

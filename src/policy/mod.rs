@@ -15,7 +15,7 @@ mod times;
 mod token;
 mod when;
 
-pub use aside::{Aside, Said};
+pub use aside::{Aside, Spelled};
 pub use choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
     Replacement, Root, Sandbox, Several, Sync, Unit,

@@ -10,6 +10,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub struct Network(IpNet);
 
 impl Network {
+    /// Reads a text; none if it does not fit.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        plain(text).or_else(|| any(str::from_utf8(text).ok()?).ok()).map(Self)
+    }
+
     /// Tells whether an address is in it.
     pub(super) fn holds(&self, address: IpAddr) -> bool {
         // An IPv4 client of a socket that listens to IPv6 as well.
@@ -26,7 +31,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        plain(text.as_bytes()).map_or_else(|| any(text), Ok).map(Self)
+        any(text).map(Self)
     }
 }
 

@@ -85,7 +85,7 @@ struct PathRule {
 /// A key of a `[[match.path]]`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum RuleKey {
+pub enum RuleKey {
     Pattern,
     Allow,
     Deny,
@@ -102,7 +102,7 @@ impl RuleKey {
     /// Reads a value as that of the key, for a rule of which nothing is kept.
     pub(super) fn fits<'de, D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
         match self {
-            Self::Pattern => text(value, Glob::form).map(drop),
+            Self::Pattern => text(value, |text| Glob::form(text.as_bytes())),
             Self::Allow | Self::Deny => Operations::deserialize(value).map(drop),
             Self::Hide => bool::deserialize(value).map(drop),
         }
@@ -192,7 +192,7 @@ impl PathRule {
 /// What a list of operations is made up of.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Named {
+pub(super) enum Named {
     All,
     Create,
     Download,

@@ -46,7 +46,7 @@ macro_rules! keys {
         #[derive(Clone, Copy, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         #[expect(non_camel_case_types, reason = "called as the fields are")]
-        pub(super) enum Keyword {
+        pub enum Keyword {
             $($condition,)*
             $($key,)*
         }

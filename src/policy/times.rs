@@ -34,17 +34,24 @@ impl FromStr for Hours {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("days and times are meant, such as Mon-Fri 08:00-18:00: {text:?}");
-        let mut words = text.split_ascii_whitespace().map(str::as_bytes).peekable();
+        Self::read(text.as_bytes()).ok_or_else(wrong)
+    }
+}
+
+impl Hours {
+    /// Reads a text; none if it does not fit.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        let words = text.split(u8::is_ascii_whitespace);
+        let mut words = words.filter(|word| !word.is_empty()).peekable();
         let mut days = [true; 7];
         if let Some(word) = words.next_if(|word| word.first().is_some_and(u8::is_ascii_alphabetic)) {
             days = [false; 7];
             for part in word.split(|&byte| byte == b',') {
                 let (first, last) = match part {
                     [a, b, c, b'-', last @ ..] => ([*a, *b, *c], last),
-                    one => (one.try_into().map_err(|_| wrong())?, one),
+                    one => (one.try_into().ok()?, one),
                 };
-                let last = last.try_into().map_err(|_| wrong())?;
-                let (first, last) = (day(first).ok_or_else(wrong)?, day(last).ok_or_else(wrong)?);
+                let (first, last) = (day(first)?, day(last.try_into().ok()?)?);
                 for weekday in first.cycle_forward().take(7) {
                     if let Some(on) = days.get_mut(index(weekday)) {
                         *on = true;
@@ -57,12 +64,10 @@ impl FromStr for Hours {
         }
         let (from, to) = match words.next() {
             None => (Time::midnight(), Time::midnight()),
-            Some(&[a, b, c, d, e, b'-', v, w, x, y, z]) => {
-                (clock([a, b, c, d, e]).ok_or_else(wrong)?, clock([v, w, x, y, z]).ok_or_else(wrong)?)
-            }
-            Some(_) => return Err(wrong()),
+            Some(&[a, b, c, d, e, b'-', v, w, x, y, z]) => (clock([a, b, c, d, e])?, clock([v, w, x, y, z])?),
+            Some(_) => return None,
         };
-        if words.next().is_some() { Err(wrong()) } else { Ok(Self { days, from, to }) }
+        words.next().is_none().then_some(Self { days, from, to })
     }
 }
 
