@@ -20,6 +20,17 @@ pub fn uncontrolled(bytes: &[u8]) -> usize {
     })
 }
 
+/// Tells whether two texts begin with the same bytes, so many.
+pub fn begin_alike(one: &[u8], other: &[u8], length: usize) -> bool {
+    match (one.first_chunk(), other.first_chunk()) {
+        (Some(one), Some(other)) if length <= 16 => {
+            let differ = u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other);
+            usize::try_from(differ.trailing_zeros() / 8).is_ok_and(|alike| alike >= length)
+        }
+        _ => one.len() >= length && one.get(..length) == other.get(..length),
+    }
+}
+
 /// Tells whether one of `wanted`, which are ASCII, is among the bytes.
 pub fn have<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
     let has = |eight: u64| {
@@ -91,6 +102,24 @@ mod tests {
                 })
             })
         })
+    }
+
+    #[test]
+    fn texts_begin_alike_up_to_where_they_differ() {
+        let one = b"partner one, partner two, pa";
+        for length in 0..=one.len() {
+            for at in 0..=length {
+                let mut other = one[..length].to_vec();
+                if let Some(byte) = other.get_mut(at) {
+                    *byte ^= 1 << (at % 8);
+                }
+                for count in 0..=one.len() {
+                    let alike = count <= at && count <= length;
+                    assert_eq!(begin_alike(one, &other, count), alike, "{length} {at} {count}");
+                    assert_eq!(begin_alike(&other, one, count), alike, "{length} {at} {count}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl<'t> Place<'t> {
         self.0.strip_prefix(text.as_bytes()).map(Self)
     }
 
+    /// Goes on by so many bytes, which have to be those of an earlier place.
+    pub(super) fn after_like(self, earlier: Self, length: usize) -> Option<Self> {
+        bytes::begin_alike(self.0, earlier.0, length).then_some(Self(self.0.get(length..)?))
+    }
+
     /// Returns a number below 64 that is the same for lines of the same key, and seldom for others.
     pub(super) fn beginning(self) -> usize {
         // The letters that tell the keys apart that sections have most.
@@ -239,7 +244,7 @@ impl<'t> Place<'t> {
 }
 
 /// Finds the last quote of a text that begins here.
-#[inline(never)] // Who calls it needs the registers.
+#[inline(always)]
 fn closing(bytes: &[u8]) -> Option<usize> {
     let (quote, text) = bytes.split_first().filter(|(byte, _)| matches!(byte, b'"' | b'\''))?;
     let length = bytes::printable(text, [*quote, b'\\']);

@@ -99,6 +99,7 @@ fn octet(text: &[u8], follows: u8) -> Option<(u8, &[u8])> {
 }
 
 /// Reads a decimal number, without zeros before it.
+#[inline]
 fn number(text: &[u8]) -> Option<u8> {
     let digit = |byte: u8| Some(byte.wrapping_sub(b'0')).filter(|&digit| digit < 10);
     match *text {
