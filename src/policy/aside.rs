@@ -89,10 +89,7 @@ impl Aside<'_> {
     /// Reads a text of a list.
     pub fn hears_one(&self, key: Spelled, text: &[u8]) -> Option<bool> {
         match key {
-            Spelled::Rule(_) => {
-                let text = StrDeserializer::<Error>::new(str::from_utf8(text).ok()?);
-                Named::deserialize(text).map(|_| true).ok()
-            }
+            Spelled::Rule(_) => Named::read(text).map(|_| true),
             Spelled::Section(word) => self.can_hold(word, text),
         }
     }
