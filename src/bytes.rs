@@ -20,14 +20,33 @@ pub fn uncontrolled(bytes: &[u8]) -> usize {
     })
 }
 
-/// Tells whether two texts begin with the same bytes, so many.
-pub fn begin_alike(one: &[u8], other: &[u8], length: usize) -> bool {
-    match (one.first_chunk(), other.first_chunk()) {
-        (Some(one), Some(other)) if length <= 16 => {
-            let differ = u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other);
-            usize::try_from(differ.trailing_zeros() / 8).is_ok_and(|alike| alike >= length)
+/// What a text may begin with. Sixteen bytes of it are compared at once.
+#[derive(Clone, Copy)]
+pub struct Beginning<'t> {
+    bytes: &'t [u8],
+    first: u128,
+    /// Which bits of the sixteen bytes count.
+    mask: u128,
+}
+
+impl<'t> Beginning<'t> {
+    /// Takes all of `bytes` for it.
+    pub fn of(bytes: &'t [u8]) -> Self {
+        let (mut first, mut mask) = ([0; 16], [0; 16]);
+        for ((first, mask), byte) in first.iter_mut().zip(&mut mask).zip(bytes) {
+            (*first, *mask) = (*byte, 0xff);
         }
-        _ => one.len() >= length && one.get(..length) == other.get(..length),
+        Self { bytes, first: u128::from_le_bytes(first), mask: u128::from_le_bytes(mask) }
+    }
+
+    /// Returns what follows it in a text that begins so, and has sixteen bytes at least.
+    pub fn cut<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        let differ = u128::from_le_bytes(*text.first_chunk()?) ^ self.first;
+        match self.bytes.get(16..) {
+            _ if differ & self.mask != 0 => None,
+            None => text.get(self.bytes.len()..),
+            Some(more) => text.get(16..)?.strip_prefix(more),
+        }
     }
 }
 
@@ -105,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_begin_alike_up_to_where_they_differ() {
+    fn what_follows_a_beginning_is_what_follows_a_prefix() {
         let one = b"partner one, partner two, pa";
         for length in 0..=one.len() {
             for at in 0..=length {
@@ -114,9 +133,8 @@ mod tests {
                     *byte ^= 1 << (at % 8);
                 }
                 for count in 0..=one.len() {
-                    let alike = count <= at && count <= length;
-                    assert_eq!(begin_alike(one, &other, count), alike, "{length} {at} {count}");
-                    assert_eq!(begin_alike(&other, one, count), alike, "{length} {at} {count}");
+                    let rest = other.strip_prefix(&one[..count]).filter(|_| length >= 16);
+                    assert_eq!(Beginning::of(&one[..count]).cut(&other), rest, "{length} {at} {count}");
                 }
             }
         }

@@ -4,7 +4,7 @@ use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer, SeqDeser
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use crate::bytes;
+use crate::bytes::{self, Beginning};
 
 /// What a line is to the sections.
 pub(super) enum Line<'t> {
@@ -78,13 +78,18 @@ impl<'t> Place<'t> {
         self.0.strip_prefix(text.as_bytes()).map(Self)
     }
 
-    /// Goes on by so many bytes, which have to be those of an earlier place.
-    pub(super) fn after_like(self, earlier: Self, length: usize) -> Option<Self> {
-        bytes::begin_alike(self.0, earlier.0, length).then_some(Self(self.0.get(length..)?))
+    /// Remembers what is from here to there.
+    pub(super) fn beginning(self, end: Self) -> Beginning<'t> {
+        Beginning::of(self.up_to(end).as_bytes())
+    }
+
+    /// Goes to the end of a beginning that has to be here.
+    pub(super) fn after_beginning(self, beginning: &Beginning) -> Option<Self> {
+        beginning.cut(self.0).map(Self)
     }
 
     /// Returns a number below 64 that is the same for lines of the same key, and seldom for others.
-    pub(super) fn beginning(self) -> usize {
+    pub(super) fn slot(self) -> usize {
         // The letters that tell the keys apart that sections have most.
         let [first, _, _, _, fifth, ..] = self.0 else { return 0 };
         usize::from((first ^ fifth.rotate_left(1)) % 64)

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::line::{Head, Line, Place, Value, table};
 use super::{Tables, Text, counts};
+use crate::bytes::Beginning;
 use crate::policy::{Account, Aside, Entry, Match, Section, Spelled, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
@@ -37,8 +38,8 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
 
 /// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
 struct Heard<'t> {
-    /// A line and where its value begins, and its key: the last of those that begin alike.
-    keys: [Option<(Place<'t>, usize, Spelled)>; 64],
+    /// What is before the value, and the key: the last of those that have the same slot.
+    keys: [Option<(Beginning<'t>, Spelled)>; 64],
 }
 
 impl<'t> Heard<'t> {
@@ -98,14 +99,14 @@ impl<'t> Heard<'t> {
 
     /// Finds the key of a line, and where its value begins.
     fn key(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
-        let heard = self.keys.get_mut(begin.beginning())?;
-        if let Some((earlier, length, key)) = heard
-            && let Some(value) = begin.after_like(*earlier, *length)
+        let heard = self.keys.get_mut(begin.slot())?;
+        if let Some((beginning, key)) = heard
+            && let Some(value) = begin.after_beginning(beginning)
         {
             return Some((*key, value));
         }
         let (key, value) = read_key(aside, begin)?;
-        *heard = Some((begin, begin.up_to(value).len(), key));
+        *heard = Some((begin.beginning(value), key));
         Some((key, value))
     }
 }

@@ -139,7 +139,7 @@ impl Spelled {
     /// Returns which key it is.
     fn number(self) -> u32 {
         match self {
-            Self::Rule(key) => Numbers::FIRST_OF_RULES.wrapping_add(key.number()),
+            Self::Rule(key) => key.number(),
             Self::Section(word) => word.number(),
         }
     }
@@ -155,9 +155,8 @@ fn takes_list(word: Keyword) -> bool {
 struct Numbers(u64);
 
 impl Numbers {
-    const FIRST_OF_RULES: u32 = 60;
     const OF_RULES: Self = Self(!Self::OF_SECTIONS.0);
-    const OF_SECTIONS: Self = Self((1 << Self::FIRST_OF_RULES) - 1);
+    const OF_SECTIONS: Self = Self((1 << RuleKey::FIRST) - 1);
 
     /// Takes a number out; tells whether it was there.
     fn take(&mut self, number: u32) -> bool {
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn each_key_has_a_number_of_its_own() {
-        assert!(u32::try_from(KEYS.len()).unwrap() <= Numbers::FIRST_OF_RULES);
+        assert!(isize::try_from(KEYS.len()).unwrap() <= RuleKey::FIRST);
         assert!(Spelled::Rule(RuleKey::Hide).number() < 64);
     }
 }

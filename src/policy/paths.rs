@@ -86,13 +86,16 @@ struct PathRule {
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleKey {
-    Pattern,
+    Pattern = RuleKey::FIRST,
     Allow,
     Deny,
     Hide,
 }
 
 impl RuleKey {
+    /// The number of the first; those of a section's keys are below.
+    pub(super) const FIRST: isize = 60;
+
     /// Returns which key it is.
     #[expect(clippy::as_conversions, reason = "the number that the compiler gives it")]
     pub(super) fn number(self) -> u32 {

@@ -40,6 +40,7 @@ impl FromStr for Hours {
 
 impl Hours {
     /// Reads a text; none if it does not fit.
+    #[inline(never)] // Most sections have none, and who calls it needs the registers.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let text = text.trim_ascii();
         let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
