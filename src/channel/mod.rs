@@ -5,6 +5,7 @@ mod ear;
 mod meter;
 mod pace;
 mod pipes;
+mod watch;
 
 pub use meter::Passed;
 
