@@ -66,13 +66,13 @@ impl Clock {
     ///
     /// # Errors
     /// The session has lasted long enough.
-    pub(super) fn left_until(&self, moment: Instant) -> Result<Option<PollTimeout>, Abort> {
+    pub(super) fn left_until(&self, moment: Instant) -> Result<Option<Duration>, Abort> {
         let now = Instant::now();
         if self.end.is_some_and(|end| end <= now) {
             return Err(Abort::TimedOut);
         }
         let until = self.end.map_or(moment, |end| moment.min(end));
-        Ok(Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero()).map(rounded_up))
+        Ok(Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero()))
     }
 
     /// Returns how long to wait; not at all once the time is up, so that what is there already is still taken.

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll, ppoll};
+use nix::sys::time::TimeSpec;
 
 use super::clock::Clock;
 use super::watch::Watch;
@@ -50,11 +52,11 @@ impl Ear {
     }
 
     /// Waits for so long, or until a signal asks us to stop.
-    pub(super) fn pause(&self, time: PollTimeout) -> Result<(), Abort> {
+    pub(super) fn pause(&self, time: Duration) -> Result<(), Abort> {
         let mut fds = Vec::from_iter(
             self.interruption.as_ref().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)),
         );
-        match poll(&mut fds, time) {
+        match ppoll(&mut fds, Some(TimeSpec::from(time)), None) {
             Ok(0) | Err(Errno::EINTR) => Ok(()),
             Ok(_) | Err(_) => Err(Abort::Stopped),
         }
