@@ -3,12 +3,12 @@
 //! Of eight bytes, those that are looked for have their highest bit marked. A borrow or a carry may mark a byte behind one that is
 //! marked rightly, never one before it: only the first mark counts.
 
-/// Counts the bytes before the first one that is not printable ASCII, or is one of `others`.
-pub fn printable<const N: usize>(bytes: &[u8], others: [u8; N]) -> usize {
+/// Counts the bytes before the first one that a quoted text may not simply have: those up to both quotes, with the space, the
+/// backslash, and what is above the tilde.
+pub fn plain(bytes: &[u8]) -> usize {
     before(bytes, |eight| {
-        // Below the space, above the tilde, or beyond ASCII.
-        let odd = eight.wrapping_sub(each(b' ')) | eight.wrapping_add(each(1)) | eight;
-        others.iter().fold(odd, |marks, &other| marks | (eight ^ each(other)).wrapping_sub(each(1)))
+        let odd = eight.wrapping_sub(each(b'\'' + 1)) | eight.wrapping_add(each(1)) | eight;
+        odd | (eight ^ each(b'\\')).wrapping_sub(each(1))
     })
 }
 
@@ -18,6 +18,17 @@ pub fn uncontrolled(bytes: &[u8]) -> usize {
     before(bytes, |eight| {
         (eight.wrapping_sub(each(b' ')) | (eight & each(0x7f)).wrapping_add(each(1))) & !eight
     })
+}
+
+/// Tells whether two texts begin with the same bytes, so many.
+pub fn begin_alike(one: &[u8], other: &[u8], length: usize) -> bool {
+    match (one.first_chunk(), other.first_chunk()) {
+        (Some(one), Some(other)) if length <= 16 => {
+            let differ = u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other);
+            usize::try_from(differ.trailing_zeros() / 8).is_ok_and(|alike| alike >= length)
+        }
+        _ => one.len() >= length && one.get(..length) == other.get(..length),
+    }
 }
 
 /// Tells whether one of `wanted`, which are ASCII, is among the bytes.
@@ -94,14 +105,30 @@ mod tests {
     }
 
     #[test]
+    fn texts_begin_alike_up_to_where_they_differ() {
+        let one = b"partner one, partner two, pa";
+        for length in 0..=one.len() {
+            for at in 0..=length {
+                let mut other = one[..length].to_vec();
+                if let Some(byte) = other.get_mut(at) {
+                    *byte ^= 1 << (at % 8);
+                }
+                for count in 0..=one.len() {
+                    let alike = count <= at && count <= length;
+                    assert_eq!(begin_alike(one, &other, count), alike, "{length} {at} {count}");
+                    assert_eq!(begin_alike(&other, one, count), alike, "{length} {at} {count}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_counted_by_eight_is_what_is_counted_one_by_one() {
         let count =
             |text: &[u8], wanted: fn(&u8) -> bool| text.iter().take_while(|byte| wanted(byte)).count();
         for text in texts() {
-            let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
-            assert_eq!(printable(&text, []), count(&text, is_printable), "{text:?}");
-            let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
-            assert_eq!(printable(&text, *b"\"'\\"), count(&text, is_plain), "{text:?}");
+            let is_plain = |byte: &u8| matches!(byte, b'('..=b'~') && *byte != b'\\';
+            assert_eq!(plain(&text), count(&text, is_plain), "{text:?}");
             let wanted = *b"*/~a";
             assert_eq!(have(&text, wanted), text.iter().any(|byte| wanted.contains(byte)), "{text:?}");
             assert_eq!(uncontrolled(&text), count(&text, |byte| !byte.is_ascii_control()), "{text:?}");

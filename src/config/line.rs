@@ -78,6 +78,11 @@ impl<'t> Place<'t> {
         self.0.strip_prefix(text.as_bytes()).map(Self)
     }
 
+    /// Goes on by so many bytes, which have to be those of an earlier place.
+    pub(super) fn after_like(self, earlier: Self, length: usize) -> Option<Self> {
+        bytes::begin_alike(self.0, earlier.0, length).then_some(Self(self.0.get(length..)?))
+    }
+
     /// Returns a number below 64 that is the same for lines of the same key, and seldom for others.
     pub(super) fn beginning(self) -> usize {
         // The letters that tell the keys apart that sections have most.
@@ -239,12 +244,19 @@ impl<'t> Place<'t> {
 }
 
 /// Finds the last quote of a text that begins here.
-#[inline(never)] // Who calls it needs the registers.
+#[inline(always)] // A text is nearly as short as what a call costs.
 fn closing(bytes: &[u8]) -> Option<usize> {
-    let (quote, text) = bytes.split_first().filter(|(byte, _)| matches!(byte, b'"' | b'\''))?;
-    let length = bytes::printable(text, [*quote, b'\\']);
-    // If two are the beginning of three, nobody who goes on from here takes the third.
-    (text.get(length) == Some(quote)).then_some(length.wrapping_add(1))
+    let quote = bytes.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
+    let mut at = 1_usize;
+    loop {
+        at = at.wrapping_add(bytes::plain(bytes.get(at..)?));
+        match bytes.get(at)? {
+            // If two are the beginning of three, nobody who goes on from here takes the third.
+            byte if byte == quote => return Some(at),
+            b' '..=b'\'' => at = at.wrapping_add(1),
+            _ => return None,
+        }
+    }
 }
 
 /// Tells whether a key may have this byte; each that there is, is made up of these.

@@ -37,8 +37,8 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
 
 /// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
 struct Heard<'t> {
-    /// What is before the value, and the key: the last of those that begin alike.
-    keys: [Option<(&'t str, Spelled)>; 64],
+    /// A line and where its value begins, and its key: the last of those that begin alike.
+    keys: [Option<(Place<'t>, usize, Spelled)>; 64],
 }
 
 impl<'t> Heard<'t> {
@@ -99,13 +99,13 @@ impl<'t> Heard<'t> {
     /// Finds the key of a line, and where its value begins.
     fn key(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
         let heard = self.keys.get_mut(begin.beginning())?;
-        if let Some((text, key)) = heard
-            && let Some(value) = begin.after(text)
+        if let Some((earlier, length, key)) = heard
+            && let Some(value) = begin.after_like(*earlier, *length)
         {
             return Some((*key, value));
         }
         let (key, value) = read_key(aside, begin)?;
-        *heard = Some((begin.up_to(value), key));
+        *heard = Some((begin, begin.up_to(value).len(), key));
         Some((key, value))
     }
 }

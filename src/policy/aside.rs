@@ -9,7 +9,7 @@ use super::glob::Glob;
 use super::network::Network;
 use super::paths::{Named, RuleKey};
 use super::section::Keyword;
-use super::times::Hours;
+use super::times::{Expiry, Hours};
 use super::when::{Account, Fingerprint};
 
 /// A `[[match]]` that goes by, key after key.
@@ -17,14 +17,15 @@ pub struct Aside<'a> {
     account: &'a Account,
     /// Whether all conditions so far can hold for the account.
     concerns: bool,
-    keys: Numbers,
-    /// The keys of the `[[match.path]]` that we are in.
-    rule: Option<Numbers>,
+    /// The keys that may still come.
+    free: Numbers,
+    /// Whether we are in a `[[match.path]]`.
+    in_rule: bool,
 }
 
 impl<'a> From<&'a Account> for Aside<'a> {
     fn from(account: &'a Account) -> Self {
-        Self { account, concerns: true, keys: Numbers::default(), rule: None }
+        Self { account, concerns: true, free: Numbers::OF_SECTIONS, in_rule: false }
     }
 }
 
@@ -41,9 +42,10 @@ impl Aside<'_> {
     /// Finds a key of the section, or of the `[[match.path]]` that we are in.
     pub fn knows(&self, key: &str) -> Option<Spelled> {
         let key = StrDeserializer::<Error>::new(key);
-        match self.rule {
-            None => Keyword::deserialize(key).map(Spelled::Section).ok(),
-            Some(_) => RuleKey::deserialize(key).map(Spelled::Rule).ok(),
+        if self.in_rule {
+            RuleKey::deserialize(key).map(Spelled::Rule).ok()
+        } else {
+            Keyword::deserialize(key).map(Spelled::Section).ok()
         }
     }
 
@@ -70,6 +72,7 @@ impl Aside<'_> {
             Spelled::Section(
                 Keyword::max_file_size | Keyword::max_session_size | Keyword::min_free_space,
             ) => Bytes::read(text).map(|_| true),
+            Spelled::Section(Keyword::expires) if Expiry::day(text).is_some() => Some(true),
             _ => self.hears(key, str::from_utf8(text).ok()?),
         }
     }
@@ -86,10 +89,7 @@ impl Aside<'_> {
     /// Reads a text of a list.
     pub fn hears_one(&self, key: Spelled, text: &[u8]) -> Option<bool> {
         match key {
-            Spelled::Rule(_) => {
-                let text = StrDeserializer::<Error>::new(str::from_utf8(text).ok()?);
-                Named::deserialize(text).map(|_| true).ok()
-            }
+            Spelled::Rule(_) => Named::read(text).map(|_| true),
             Spelled::Section(word) => self.can_hold(word, text),
         }
     }
@@ -112,20 +112,15 @@ impl Aside<'_> {
 
     /// Tells whether a line of this key may be here.
     pub fn takes(&mut self, key: Spelled, holds: bool) -> bool {
-        match (key, &mut self.rule) {
-            (Spelled::Section(word), None) => {
-                self.concerns &= holds;
-                self.keys.add(word.number())
-            }
-            (Spelled::Rule(key), Some(keys)) => keys.add(key.number()),
-            (Spelled::Section(_), Some(_)) | (Spelled::Rule(_), None) => false,
-        }
+        self.concerns &= holds;
+        self.free.take(key.number())
     }
 
     /// Tells whether a `[[match.path]]` may be here.
     pub fn takes_path(&mut self) -> bool {
-        let may_be = self.is_whole() && !self.keys.have(Keyword::path.number());
-        self.rule = Some(Numbers::default());
+        let path = Spelled::Section(Keyword::path);
+        let may_be = if self.in_rule { self.is_whole() } else { self.free.have(path.number()) };
+        (self.free, self.in_rule) = (Numbers::OF_RULES, true);
         may_be
     }
 
@@ -136,7 +131,17 @@ impl Aside<'_> {
 
     /// Tells whether nothing is missing that has to be there.
     fn is_whole(&self) -> bool {
-        self.rule.as_ref().is_none_or(|keys| keys.have(RuleKey::Pattern.number()))
+        !(self.in_rule && self.free.have(Spelled::Rule(RuleKey::Pattern).number()))
+    }
+}
+
+impl Spelled {
+    /// Returns which key it is.
+    fn number(self) -> u32 {
+        match self {
+            Self::Rule(key) => Numbers::FIRST_OF_RULES.wrapping_add(key.number()),
+            Self::Section(word) => word.number(),
+        }
     }
 }
 
@@ -146,25 +151,24 @@ fn takes_list(word: Keyword) -> bool {
     matches!(word, user | group | key | principal | from | hours | names)
 }
 
-/// A set of numbers below 64.
-#[derive(Default)]
+/// A set of numbers of keys, which are below 64.
 struct Numbers(u64);
 
 impl Numbers {
-    /// Tells whether the number was not there yet.
-    fn add(&mut self, number: u32) -> bool {
-        let is_new = !self.have(number);
-        self.0 |= bit(number);
-        is_new
+    const FIRST_OF_RULES: u32 = 60;
+    const OF_RULES: Self = Self(!Self::OF_SECTIONS.0);
+    const OF_SECTIONS: Self = Self((1 << Self::FIRST_OF_RULES) - 1);
+
+    /// Takes a number out; tells whether it was there.
+    fn take(&mut self, number: u32) -> bool {
+        let was_there = self.have(number);
+        self.0 &= !1_u64.wrapping_shl(number);
+        was_there
     }
 
     fn have(&self, number: u32) -> bool {
-        self.0 & bit(number) != 0
+        self.0 & 1_u64.wrapping_shl(number) != 0
     }
-}
-
-fn bit(number: u32) -> u64 {
-    1_u64.wrapping_shl(number)
 }
 
 #[cfg(test)]
@@ -251,6 +255,7 @@ mod tests {
 
     #[test]
     fn each_key_has_a_number_of_its_own() {
-        assert!(KEYS.len() <= 64);
+        assert!(u32::try_from(KEYS.len()).unwrap() <= Numbers::FIRST_OF_RULES);
+        assert!(Spelled::Rule(RuleKey::Hide).number() < 64);
     }
 }

@@ -59,10 +59,13 @@ impl Glob {
         text: &[u8],
         mut names: impl Iterator<Item = &'n [u8]>,
     ) -> Result<bool, &'static str> {
-        // Of nearly all, nothing has to be made: they are names, or begin in another way than the name.
-        if is_name(text) {
-            return Ok(names.any(|name| name == text));
-        }
+        // Of nearly all, nothing has to be made: they are names.
+        if is_name(text) { Ok(names.any(|name| name == text)) } else { Self::search(text, &mut names) }
+    }
+
+    #[cold]
+    fn search(text: &[u8], names: &mut dyn Iterator<Item = &[u8]>) -> Result<bool, &'static str> {
+        // Or they begin in another way than the name.
         let begin = text.split(|byte| SPECIAL.contains(byte)).next().unwrap_or_default();
         let mut names = names.filter(|name| name.starts_with(begin)).peekable();
         if names.peek().is_none() {
@@ -74,7 +77,7 @@ impl Glob {
 
     /// Tells that a text is a pattern, whatever it matches.
     pub(super) fn form(text: &[u8]) -> Result<(), &'static str> {
-        if is_name(text) { Ok(()) } else { names_of(text).try_for_each(form_of_one) }
+        if bytes::have(text, *b"/") { names_of(text).try_for_each(form_of_one) } else { form_of_one(text) }
     }
 
     /// Returns the one name that matches, if there is only one.
@@ -175,7 +178,9 @@ fn form_of_one(text: &[u8]) -> Result<(), &'static str> {
         b"**" => Ok(()),
         b"" | b"." | b".." => Err("a pattern has no empty names, no . and no .."),
         _ if text.len() > LENGTH => Err("a name of a pattern has no more than 255 letters"),
-        _ if text.windows(2).any(|two| two == b"**") => Err("** stands alone between slashes"),
+        _ if bytes::have(text, *b"*") && text.windows(2).any(|two| two == b"**") => {
+            Err("** stands alone between slashes")
+        }
         _ => Ok(()),
     }
 }

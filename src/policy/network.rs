@@ -11,6 +11,7 @@ pub struct Network(IpNet);
 
 impl Network {
     /// Reads a text; none if it does not fit.
+    #[inline(never)] // Most sections have none, and who calls it needs the registers.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         plain(text).or_else(|| any(str::from_utf8(text).ok()?).ok()).map(Self)
     }
@@ -71,15 +72,16 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Net> {
 
 /// Reads `2001:db8::/32`, with up to six groups before the colons.
 fn ipv6(text: &[u8]) -> Option<Ipv6Net> {
-    let (mut groups, mut rest) = ([0; 8], text);
-    for group in groups.iter_mut().take(6) {
-        let (number, after) = hexadecimal(rest)?;
-        *group = number;
+    let (mut bits, mut rest) = (0_u128, text);
+    for groups in 1..=6_u32 {
+        let (group, after) = hexadecimal(rest)?;
+        bits = bits << 16 | u128::from(group);
         match after {
             [b':', b':', b'/', after @ ..] => {
-                let (address, length) = (Ipv6Addr::from(groups), self::number(after)?);
-                let behind = address.to_bits().checked_shl(length.into()).unwrap_or_default();
-                return Ipv6Net::new(address, length).ok().filter(|_| behind == 0);
+                let bits = bits.wrapping_shl(groups.wrapping_mul(16).wrapping_neg());
+                let length = number(after)?;
+                let behind = bits.checked_shl(length.into()).unwrap_or_default();
+                return Ipv6Net::new(Ipv6Addr::from_bits(bits), length).ok().filter(|_| behind == 0);
             }
             [b':', after @ ..] => rest = after,
             _ => return None,
@@ -99,6 +101,7 @@ fn octet(text: &[u8], follows: u8) -> Option<(u8, &[u8])> {
 }
 
 /// Reads a decimal number, without zeros before it.
+#[inline(always)] // As it is nearly always known how many digits there are.
 fn number(text: &[u8]) -> Option<u8> {
     let digit = |byte: u8| Some(byte.wrapping_sub(b'0')).filter(|&digit| digit < 10);
     match *text {
@@ -115,11 +118,13 @@ fn number(text: &[u8]) -> Option<u8> {
 /// Takes a group of one to four digits from the beginning.
 fn hexadecimal(text: &[u8]) -> Option<(u16, &[u8])> {
     let (mut number, mut rest) = (0_u16, text);
-    while let [byte, after @ ..] = rest
-        && let Some(digit) = char::from(*byte).to_digit(16)
-    {
-        number = number.checked_mul(16)? | u16::try_from(digit).ok()?;
-        rest = after;
+    while let [byte, after @ ..] = rest {
+        let digit = match byte {
+            b'0'..=b'9' => byte & 0xf,
+            b'a'..=b'f' | b'A'..=b'F' => (byte & 7).wrapping_add(9),
+            _ => break,
+        };
+        (number, rest) = (number << 4 | u16::from(digit), after);
     }
     let count = text.len().saturating_sub(rest.len());
     (1..=4).contains(&count).then_some((number, rest))

@@ -190,8 +190,7 @@ impl PathRule {
 }
 
 /// What a list of operations is made up of.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy)]
 pub(super) enum Named {
     All,
     Create,
@@ -202,6 +201,19 @@ pub(super) enum Named {
 }
 
 impl Named {
+    /// Reads a word; none if it is none of these.
+    pub(super) fn read(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"all" => Self::All,
+            b"create" => Self::Create,
+            b"download" => Self::Download,
+            b"mkdir" => Self::Mkdir,
+            b"overwrite" => Self::Overwrite,
+            b"upload" => Self::Upload,
+            _ => return None,
+        })
+    }
+
     const fn operations(self) -> Operations {
         use Operation::{Create, Download, Mkdir, Overwrite};
         const UPLOAD: Operations = Operations::NONE.and(Create).and(Mkdir).and(Overwrite);
@@ -213,6 +225,16 @@ impl Named {
             Self::Overwrite => Operations::NONE.and(Overwrite),
             Self::Upload => UPLOAD,
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        text(source, |word| {
+            let words = "`all`, `create`, `download`, `mkdir`, `overwrite`, `upload`";
+            Self::read(word.as_bytes())
+                .ok_or_else(|| format!("unknown variant `{word}`, expected one of {words}"))
+        })
     }
 }
 

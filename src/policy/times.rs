@@ -41,34 +41,41 @@ impl FromStr for Hours {
 impl Hours {
     /// Reads a text; none if it does not fit.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
-        let words = text.split(u8::is_ascii_whitespace);
-        let mut words = words.filter(|word| !word.is_empty()).peekable();
-        let mut days = [true; 7];
-        if let Some(word) = words.next_if(|word| word.first().is_some_and(u8::is_ascii_alphabetic)) {
-            days = [false; 7];
-            for part in word.split(|&byte| byte == b',') {
-                let (first, last) = match part {
-                    [a, b, c, b'-', last @ ..] => ([*a, *b, *c], last),
-                    one => (one.try_into().ok()?, one),
-                };
-                let (first, last) = (day(first)?, day(last.try_into().ok()?)?);
-                for weekday in first.cycle_forward().take(7) {
-                    if let Some(on) = days.get_mut(index(weekday)) {
-                        *on = true;
-                    }
-                    if weekday == last {
-                        break;
-                    }
-                }
+        let text = text.trim_ascii();
+        let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+        let (days, times) = match text.split_at_checked(end)? {
+            (word @ [b'A'..=b'Z' | b'a'..=b'z', ..], times) => (days(word)?, times.trim_ascii_start()),
+            _ => ([true; 7], text),
+        };
+        let (from, to) = match *times {
+            [] => (Time::midnight(), Time::midnight()),
+            [a, b, c, d, e, b'-', v, w, x, y, z] => (clock([a, b, c, d, e])?, clock([v, w, x, y, z])?),
+            _ => return None,
+        };
+        Some(Self { days, from, to })
+    }
+}
+
+/// Reads `Mon-Fri,Sun`.
+fn days(word: &[u8]) -> Option<[bool; 7]> {
+    let mut days = [false; 7];
+    for part in word.split(|&byte| byte == b',') {
+        let (first, last) = match *part {
+            [a, b, c] => ([a, b, c], [a, b, c]),
+            [a, b, c, b'-', x, y, z] => ([a, b, c], [x, y, z]),
+            _ => return None,
+        };
+        let (first, last) = (day(first)?, day(last)?);
+        for weekday in first.cycle_forward().take(7) {
+            if let Some(on) = days.get_mut(index(weekday)) {
+                *on = true;
+            }
+            if weekday == last {
+                break;
             }
         }
-        let (from, to) = match words.next() {
-            None => (Time::midnight(), Time::midnight()),
-            Some(&[a, b, c, d, e, b'-', v, w, x, y, z]) => (clock([a, b, c, d, e])?, clock([v, w, x, y, z])?),
-            Some(_) => return None,
-        };
-        words.next().is_none().then_some(Self { days, from, to })
     }
+    Some(days)
 }
 
 fn index(day: Weekday) -> usize {
@@ -120,12 +127,20 @@ impl Expiry {
     }
 }
 
+impl Expiry {
+    /// Reads a day; none if it is none, or a moment.
+    pub(super) fn day(text: &[u8]) -> Option<Self> {
+        let [a, b, c, d, b'-', e, f, b'-', g, h] = *text else { return None };
+        let year = i16::from(two_digits(a, b)?).checked_mul(100)?.checked_add(two_digits(c, d)?.into())?;
+        Date::new(year, two_digits(e, f)?, two_digits(g, h)?).ok().map(Self::Day)
+    }
+}
+
 impl FromStr for Expiry {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let day = text.parse().map(Self::Day).ok().filter(|_| text.len() == "2027-01-31".len());
-        day.or_else(|| text.parse().map(Self::Moment).ok()).ok_or_else(|| {
+        Self::day(text.as_bytes()).or_else(|| text.parse().map(Self::Moment).ok()).ok_or_else(|| {
             format!("a day is meant, such as 2027-01-31, or a moment, such as 2027-01-31T18:00:00Z: {text:?}")
         })
     }

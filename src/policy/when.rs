@@ -56,6 +56,7 @@ impl Account {
     }
 
     /// Tells whether its client is in a network.
+    #[inline]
     pub(super) fn is_in(&self, network: &Network) -> bool {
         self.address.is_some_and(|address| network.holds(address))
     }
