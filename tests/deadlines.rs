@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::peer::Peer;
 use crate::server::Server;
 use crate::yard::Yard;
 
@@ -76,6 +77,40 @@ fn a_client_that_does_not_take_what_it_asked_for_is_left() {
     let heard = peer.hears_the_rest();
     peer.sees_exit(1);
     assert!(heard.len() < 3_000_000, "it was all sent");
+}
+
+// covers: security RES-04, security RES-09
+#[test]
+fn a_client_that_takes_what_it_asked_for_is_served_until_the_session_ends() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("a", vec![b'x'; 8_000_000]);
+    let begin = |options: &str| {
+        let mut peer = patient(&yard, options).source("", ["a"]);
+        peer.says_ok().hears_record("C0644 8000000 a").says_without_listening("\0");
+        peer
+    };
+    let takes = |peer: &mut Peer| peer.hears_count(64 * 1024).len() + peer.hears_the_rest().len();
+    let mut peer = begin("--time-limit 1");
+    for _ in 0..5 {
+        peer.hears_count(64 * 1024);
+        sleep(A_WHILE);
+    }
+    assert!(takes(&mut peer) < 7_000_000, "it was all sent");
+    peer.sees_exit(1);
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        let mut peer = begin("");
+        peer.hears_count(64 * 1024);
+        peer.signals(signal);
+        assert!(takes(&mut peer) < 7_000_000, "it was all sent");
+        peer.sees_exit(1);
+    }
+    let mut peer = begin("--stall-timeout 1");
+    for _ in 0..5 {
+        peer.hears_count(64 * 1024);
+        sleep(A_WHILE);
+    }
+    peer.hears_count(8_000_000 - 5 * 64 * 1024);
+    peer.hears_ok().says_ok().sees_exit(0);
 }
 
 // covers: peers 134

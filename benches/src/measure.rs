@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use least::Answers;
+use least::{Answers, Named};
 use line::{Line, succeed};
 use peer::{Cost, Script, play};
 
@@ -72,10 +72,12 @@ fn run() -> io::Result<()> {
             Some("--only") => plan.only = value()?.to_string_lossy().into_owned(),
             Some("--csv") => plan.csv = Some(value()?.into()),
             Some("--quick") => plan.quick = true,
-            // A contender of ours.
-            Some("--least") => {
+            // Contenders of ours.
+            Some("--least-source") => return least::source(Path::new(&value()?)),
+            Some(way @ ("--least" | "--least-renaming")) => {
                 let files: usize = value()?.to_str().and_then(|files| files.parse().ok()).unwrap_or(0);
-                return least::sink(if files == 0 { Answers::InTurn } else { Answers::Ahead(files) });
+                let named = if way == "--least" { Named::AtOnce } else { Named::WhenWhole };
+                return least::sink(if files == 0 { Answers::InTurn } else { Answers::Ahead(files) }, named);
             }
             Some("--plot") => return plot::draw(&fs::read_to_string(value()?)?, &mut io::stdout().lock()),
             _ => return Err(io::Error::other(USAGE)),
@@ -116,7 +118,8 @@ impl Plan {
         let name = format!("send one file of {} MiB{place}", large >> 20);
         if self.wants(&name) {
             write_large(&from.join("large"), large)?;
-            let contenders = [self.scp("-f large"), self.ours("ours", "", "-f large")];
+            let least = least("the least", "--least-source", "large")?;
+            let contenders = [self.scp("-f large"), self.ours("ours", "", "-f large"), least];
             compare(&name, rounds, &contenders, &from, Script::Fetch, || Ok(()))?;
             fs::remove_file(from.join("large"))?;
         }
@@ -136,8 +139,10 @@ impl Plan {
         if self.wants(&name) {
             let script = Script::StoreMany { files, size: 1024, times: false };
             let mut contenders = sinks("-r -t .");
-            contenders.push(least("the least, lock-step", 0)?);
-            contenders.push(least("the least, ahead", files)?);
+            contenders.push(least("the least, lock-step", "--least", "0")?);
+            let all = files.to_string();
+            contenders.push(least("the least, ahead", "--least", &all)?);
+            contenders.push(least("the least, ahead, renaming", "--least-renaming", &all)?);
             compare(&name, rounds, &contenders, &root, script, || fs::remove_dir_all(root.join("d")))?;
         }
         let name = format!("receive {files} files of 1 KiB with -p{place}");
@@ -150,7 +155,8 @@ impl Plan {
         let name = format!("send {files} files of 1 KiB{place}");
         if self.wants(&name) {
             write_many(&from.join("tree"), files)?;
-            let contenders = [self.scp("-r -f tree"), self.ours("ours", "", "-r -f tree")];
+            let least = least("the least", "--least-source", "tree")?;
+            let contenders = [self.scp("-r -f tree"), self.ours("ours", "", "-r -f tree"), least];
             compare(&name, rounds, &contenders, &from, Script::Fetch, || Ok(()))?;
             fs::remove_dir_all(from.join("tree"))?;
         }
@@ -212,7 +218,9 @@ impl Plan {
             let (program, root) = (self.program.display(), root.display());
             format!("{program} --root {root} --pipeline {mode}")
         };
-        let forced = [("off", ours("off")), ("auto", ours("auto")), ("on", ours("on"))];
+        let least =
+            format!("cd {} && {} --least {files}", root.display(), std::env::current_exe()?.display());
+        let forced = [("off", ours("off")), ("auto", ours("auto")), ("on", ours("on")), ("least", least)];
         let line = match Line::new(&area.join("sshd"), &forced) {
             Ok(line) => line,
             Err(error) => {
@@ -228,6 +236,7 @@ impl Plan {
             ("off", "off", "-O"),
             ("auto", "auto", "-O"),
             ("on", "on", "-O"),
+            ("the least", "least", "-O"),
             ("OpenSSH sftp", "plain", ""),
         ];
         println!(
@@ -315,12 +324,12 @@ impl Plan {
     }
 }
 
-/// This program as a server that keeps no promise, answering all of so many files ahead, or in turn.
-fn least(name: &'static str, files: usize) -> io::Result<Contender> {
-    let program = std::env::current_exe()?;
+/// This program as a server that keeps no promise: which, and what it answers ahead or sends.
+fn least(name: &'static str, way: &'static str, what: &str) -> io::Result<Contender> {
+    let (program, what) = (std::env::current_exe()?, what.to_owned());
     let command = move |directory: &Path| {
         let mut command = Command::new(&program);
-        command.args(["--least", &files.to_string()]).current_dir(directory);
+        command.args([way, &what]).current_dir(directory);
         command
     };
     Ok(Contender { name, command: Box::new(command) })

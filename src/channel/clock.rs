@@ -66,13 +66,13 @@ impl Clock {
     ///
     /// # Errors
     /// The session has lasted long enough.
-    pub(super) fn left_until(&self, moment: Instant) -> Result<Option<PollTimeout>, Abort> {
+    pub(super) fn left_until(&self, moment: Instant) -> Result<Option<Duration>, Abort> {
         let now = Instant::now();
         if self.end.is_some_and(|end| end <= now) {
             return Err(Abort::TimedOut);
         }
         let until = self.end.map_or(moment, |end| moment.min(end));
-        Ok(Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero()).map(rounded_up))
+        Ok(Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero()))
     }
 
     /// Returns how long to wait; not at all once the time is up, so that what is there already is still taken.
@@ -81,16 +81,23 @@ impl Clock {
     /// The session has lasted long enough.
     pub(super) fn left(&self) -> Result<PollTimeout, Abort> {
         let now = Instant::now();
+        let left = self.limit(now)?.map(|limit| limit.saturating_duration_since(now));
+        Ok(match left {
+            None => PollTimeout::NONE,
+            Some(Duration::ZERO) => PollTimeout::ZERO,
+            Some(left) => rounded_up(left),
+        })
+    }
+
+    /// Returns until when to wait, if not for ever; that may be over.
+    ///
+    /// # Errors
+    /// The session has lasted long enough.
+    pub(super) fn limit(&self, now: Instant) -> Result<Option<Instant>, Abort> {
         if self.end.is_some_and(|end| end <= now) {
             return Err(Abort::TimedOut);
         }
-        let Some(due) = [self.due(now), self.end].into_iter().flatten().min() else {
-            return Ok(PollTimeout::NONE);
-        };
-        match due.saturating_duration_since(now) {
-            Duration::ZERO => Ok(PollTimeout::ZERO),
-            left => Ok(rounded_up(left)),
-        }
+        Ok([self.due(now), self.end].into_iter().flatten().min())
     }
 
     /// Tells what it means that nothing came in the time that was left.

@@ -2,30 +2,31 @@
 
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::poll::{PollFd, PollFlags, poll, ppoll};
+use nix::sys::time::TimeSpec;
 
 use super::clock::Clock;
+use super::watch::Watch;
 use crate::abort::Abort;
 use crate::signals::Signals;
 
-/// Waits for input in a session that is worth a descriptor of epoll(7): it makes each further one cheaper by a tenth, and
-/// costs three calls.
+/// Waits for input in a session after which it is watched: that makes each further one cheaper, and costs six calls.
 const MANY: u32 = 16;
 
 /// What may interrupt a wait.
 pub(super) struct Ear {
     interruption: Option<Signals>,
     waits: Cell<u32>,
-    /// For the input, once it has been waited for many times; none where that cannot be done, as with a regular file.
-    epoll: OnceCell<Option<Epoll>>,
+    /// The input, once it has been waited for many times; none where it cannot be watched, as with a regular file.
+    watch: OnceCell<Option<Watch>>,
 }
 
 impl Ear {
     pub(super) fn new(interruption: Option<Signals>) -> Self {
-        Self { interruption, waits: Cell::new(0), epoll: OnceCell::new() }
+        Self { interruption, waits: Cell::new(0), watch: OnceCell::new() }
     }
 
     /// Waits until the descriptor takes something, or a signal asks us to stop.
@@ -39,23 +40,23 @@ impl Ear {
         let Some(interruption) = &self.interruption else { return Ok(()) };
         let waits = self.waits.get().saturating_add(1);
         self.waits.set(waits);
-        let epoll =
-            if waits > MANY { self.epoll.get_or_init(|| register(interruption, input).ok()) } else { &None };
-        let Some(epoll) = epoll else {
-            return self.poll(interruption, PollFd::new(input, PollFlags::POLLIN), clock);
+        let watch = if waits > MANY {
+            self.watch.get_or_init(|| Watch::new(interruption, input).ok())
+        } else {
+            &None
         };
-        let mut ready = [EpollEvent::empty(); 2];
-        let count = until_ready(clock, |left| epoll.wait(&mut ready, left))?;
-        let is_interrupted = ready.iter().take(count).any(|event| event.data() == INTERRUPTION);
-        if is_interrupted { Err(Abort::Stopped) } else { Ok(()) }
+        match watch {
+            Some(watch) => watch.wait(clock),
+            None => self.poll(interruption, PollFd::new(input, PollFlags::POLLIN), clock),
+        }
     }
 
     /// Waits for so long, or until a signal asks us to stop.
-    pub(super) fn pause(&self, time: PollTimeout) -> Result<(), Abort> {
+    pub(super) fn pause(&self, time: Duration) -> Result<(), Abort> {
         let mut fds = Vec::from_iter(
             self.interruption.as_ref().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)),
         );
-        match poll(&mut fds, time) {
+        match ppoll(&mut fds, Some(TimeSpec::from(time)), None) {
             Ok(0) | Err(Errno::EINTR) => Ok(()),
             Ok(_) | Err(_) => Err(Abort::Stopped),
         }
@@ -63,35 +64,16 @@ impl Ear {
 
     fn poll(&self, interruption: &Signals, peer: PollFd<'_>, clock: &Clock) -> Result<(), Abort> {
         let mut fds = [PollFd::new(interruption.as_fd(), PollFlags::POLLIN), peer];
-        until_ready(clock, |left| poll(&mut fds, left).map(|ready| usize::try_from(ready).unwrap_or(0)))?;
+        loop {
+            match poll(&mut fds, clock.left()?) {
+                // The time is up, or longer than one call can wait.
+                Ok(0) => clock.check()?,
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(_) => return Err(Abort::Stopped),
+            }
+        }
         let [interruption, _] = fds;
         if interruption.any() == Some(true) { Err(Abort::Stopped) } else { Ok(()) }
-    }
-}
-
-/// What epoll says of the descriptor of signals, and of the input.
-const INTERRUPTION: u64 = 0;
-const INPUT: u64 = 1;
-
-fn register(interruption: &Signals, input: BorrowedFd<'_>) -> Result<Epoll, Errno> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(interruption, EpollEvent::new(EpollFlags::EPOLLIN, INTERRUPTION))?;
-    epoll.add(input, EpollEvent::new(EpollFlags::EPOLLIN, INPUT))?;
-    Ok(epoll)
-}
-
-/// Waits in as many turns as it takes, and returns how many descriptors are ready.
-fn until_ready(
-    clock: &Clock,
-    mut wait: impl FnMut(PollTimeout) -> Result<usize, Errno>,
-) -> Result<usize, Abort> {
-    loop {
-        match wait(clock.left()?) {
-            // The time is up, or longer than one call can wait.
-            Ok(0) => clock.check()?,
-            Ok(ready) => return Ok(ready),
-            Err(Errno::EINTR) => {}
-            Err(_) => return Err(Abort::Stopped),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use super::{MOVED, to_u64};
+use super::contents::{MOVED, to_u64};
 
 /// What a pause, or a client that was slow for a while, may leave to be made up for.
 const CREDIT: Duration = Duration::from_millis(100);

@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
-use super::dir::{Arrival, Dir};
+use super::dir::Dir;
 use super::lookup::look_at;
+use super::making::Arrival;
 use super::{Insists, Jail, Place};
 use crate::attr::Mode;
 use crate::name::{ClientPath, FileName};

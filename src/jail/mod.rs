@@ -13,6 +13,7 @@ mod glob;
 mod inheritance;
 mod limits;
 mod lookup;
+mod making;
 mod names;
 mod protect;
 mod removal;
@@ -22,8 +23,9 @@ mod staging;
 mod temporary;
 mod upload;
 
-pub use dir::{Arrival, Attributes, Contents, Dir, Entry};
+pub use dir::{Attributes, Contents, Dir, Entry};
 pub use foresight::Fate;
+pub use making::Arrival;
 pub use names::Names;
 pub use small::{Incoming, Small};
 pub use staging::Staging;

@@ -98,6 +98,8 @@ const COMMON: &[i64] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
     libc::SYS_brk,
     libc::SYS_mremap,
     libc::SYS_munmap,
