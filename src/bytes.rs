@@ -20,32 +20,33 @@ pub fn uncontrolled(bytes: &[u8]) -> usize {
     })
 }
 
-/// What a text may begin with. Sixteen bytes of it are compared at once.
+/// What a text may begin with, of up to thirty-two bytes. Sixteen of it are compared at once.
 #[derive(Clone, Copy)]
-pub struct Beginning<'t> {
-    bytes: &'t [u8],
+pub struct Beginning {
     first: u128,
-    /// Which bits of the sixteen bytes count.
+    /// Which bits of the first sixteen bytes count.
     mask: u128,
+    more: [u8; 16],
+    length: usize,
 }
 
-impl<'t> Beginning<'t> {
-    /// Takes all of `bytes` for it.
-    pub fn of(bytes: &'t [u8]) -> Self {
-        let (mut first, mut mask) = ([0; 16], [0; 16]);
-        for ((first, mask), byte) in first.iter_mut().zip(&mut mask).zip(bytes) {
-            (*first, *mask) = (*byte, 0xff);
-        }
-        Self { bytes, first: u128::from_le_bytes(first), mask: u128::from_le_bytes(mask) }
+impl Beginning {
+    /// Takes all of `bytes` for it; none if they are too many.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (mut all, mut mask) = ([0; 32], [0; 16]);
+        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        mask.iter_mut().zip(bytes).for_each(|(mask, _)| *mask = 0xff);
+        let (first, mask) = (u128::from_le_bytes(*all.first_chunk()?), u128::from_le_bytes(mask));
+        Some(Self { first, mask, more: *all.last_chunk()?, length: bytes.len() })
     }
 
     /// Returns what follows it in a text that begins so, and has sixteen bytes at least.
     pub fn cut<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         let differ = u128::from_le_bytes(*text.first_chunk()?) ^ self.first;
-        match self.bytes.get(16..) {
+        match self.length.checked_sub(16) {
             _ if differ & self.mask != 0 => None,
-            None => text.get(self.bytes.len()..),
-            Some(more) => text.get(16..)?.strip_prefix(more),
+            None | Some(0) => text.get(self.length..),
+            Some(more) => text.get(16..)?.strip_prefix(self.more.get(..more)?),
         }
     }
 }
@@ -125,7 +126,8 @@ mod tests {
 
     #[test]
     fn what_follows_a_beginning_is_what_follows_a_prefix() {
-        let one = b"partner one, partner two, pa";
+        let one = b"partner one, partner two, partne";
+        assert!(Beginning::of(&[one.as_slice(), b"r"].concat()).is_none());
         for length in 0..=one.len() {
             for at in 0..=length {
                 let mut other = one[..length].to_vec();
@@ -133,8 +135,9 @@ mod tests {
                     *byte ^= 1 << (at % 8);
                 }
                 for count in 0..=one.len() {
+                    let beginning = Beginning::of(&one[..count]).unwrap();
                     let rest = other.strip_prefix(&one[..count]).filter(|_| length >= 16);
-                    assert_eq!(Beginning::of(&one[..count]).cut(&other), rest, "{length} {at} {count}");
+                    assert_eq!(beginning.cut(&other), rest, "{length} {at} {count}");
                 }
             }
         }

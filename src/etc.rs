@@ -1,13 +1,13 @@
 //! The administrator's files under /etc: read only if nobody else can have written them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::config::{self, Text, Wrong};
+use crate::config::{self, Reading, Text, Wrong};
 use crate::pattern::Pattern;
 use crate::policy::{Account, Config, Section};
 use crate::words::Letter;
@@ -17,6 +17,9 @@ pub const DEFAULT: &str = "/etc/scp-server.toml";
 
 /// The largest file: about ten thousand sections.
 const SIZE: u64 = 1024 * 1024;
+
+/// Bytes of it that are seen at a time: forty sections. The accounts were read with as many, so that the memory is touched.
+const WINDOW: usize = 8 * 1024;
 
 /// Returns the directory of the file that is read, whether the file is there or not.
 pub fn directory(named: Option<&Path>) -> &Path {
@@ -32,16 +35,16 @@ pub fn directory(named: Option<&Path>) -> &Path {
 pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> Result<Config, Wrong> {
     let path = named.unwrap_or(Path::new(DEFAULT));
     let mut config = Config::of_line(line.clone());
-    let text = match open(path) {
-        Ok(text) => text,
+    let file = match open(path) {
+        Ok(file) => file,
         Err(Unread::Absent) if named.is_none() => return Ok(config),
         Err(unread) => return Err(wrong(path, &unread)),
     };
-    let Text { include, matches, default } = config::read(&path.display().to_string(), &text, account)?;
+    let Text { include, matches, default } = read_file(path, file, account)?;
     for pattern in &include {
         for path in included(path, pattern)? {
-            let text = open(&path).map_err(|unread| wrong(&path, &unread))?;
-            let text = config::read(&path.display().to_string(), &text, account)?;
+            let file = open(&path).map_err(|unread| wrong(&path, &unread))?;
+            let text = read_file(&path, file, account)?;
             if !text.include.is_empty() {
                 return Err(refuse(&path, "an included file includes no other".into()));
             }
@@ -54,10 +57,47 @@ pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> 
     Ok(config)
 }
 
+/// Reads the sections of a file.
+fn read_file(path: &Path, mut file: File, account: Option<&Account>) -> Result<Text, Wrong> {
+    let name = path.display().to_string();
+    let unread = |error| wrong(path, &Unread::Failed(error));
+    if let Some(text) = read_in_parts(&file, Reading::of(&name, account)).map_err(unread)? {
+        return Ok(text);
+    }
+    file.rewind().map_err(unread)?;
+    let text = read_whole(file).map_err(|unread| wrong(path, &unread))?;
+    config::read(&name, &text, account)
+}
+
+/// Reads a file through a window; none if all of it has to be seen at once.
+fn read_in_parts(mut file: &File, mut reading: Reading<'_>) -> io::Result<Option<Text>> {
+    let (mut window, mut filled, mut left) = (vec![0; WINDOW], 0_usize, SIZE);
+    loop {
+        if filled == window.len() {
+            window.resize(filled.saturating_mul(2), 0);
+        }
+        let length = match file.read(window.get_mut(filled..).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        filled = filled.saturating_add(length);
+        let (there, is_end) = (window.get(..filled).unwrap_or_default(), length == 0);
+        let (Some(still), Some(taken)) =
+            (left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)), reading.take(there, is_end))
+        else {
+            return Ok(None);
+        };
+        if is_end {
+            return Ok(Some(reading.end()));
+        }
+        window.copy_within(taken..filled, 0);
+        (left, filled) = (still, filled.saturating_sub(taken));
+    }
+}
+
 /// Returns the patterns of `include`, each with the files that it stands for. Of a file that cannot be read there are none.
 pub fn includes(path: &Path) -> Vec<(String, Vec<PathBuf>)> {
-    let text = open(path).ok();
-    let text = text.and_then(|text| config::read(&path.display().to_string(), &text, None).ok());
+    let text = open(path).ok().and_then(|file| read_file(path, file, None).ok());
     let patterns = text.map(|text| text.include).unwrap_or_default();
     let found = |pattern: String| included(path, &pattern).ok().map(|files| (pattern, files));
     patterns.into_iter().filter_map(found).collect()
@@ -65,7 +105,7 @@ pub fn includes(path: &Path) -> Vec<(String, Vec<PathBuf>)> {
 
 /// Returns the text of a file that a session would read.
 pub fn text(path: &Path) -> Option<String> {
-    open(path).ok()
+    open(path).and_then(read_whole).ok()
 }
 
 /// Why a file was not read.
@@ -92,17 +132,19 @@ fn refuse(path: &Path, why: String) -> Wrong {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the administrator's path, not the client's")]
-fn open(path: &Path) -> Result<String, Unread> {
+fn open(path: &Path) -> Result<File, Unread> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let file = opened.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Unread::Absent,
         _ => Unread::Failed(error),
     })?;
-    let length = trust(&file)?.min(SIZE);
-    // What is there, and its end, in two reads.
-    let length = usize::try_from(length).unwrap_or_default();
-    let mut text = String::with_capacity(length.saturating_add(1));
+    trust(&file)?;
+    Ok(file)
+}
+
+fn read_whole(file: File) -> Result<String, Unread> {
+    let mut text = String::new();
     file.take(SIZE.saturating_add(1)).read_to_string(&mut text).map_err(Unread::Failed)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > SIZE) {
         Err(Unread::Untrusted("it is larger than 1 MiB"))
@@ -111,8 +153,8 @@ fn open(path: &Path) -> Result<String, Unread> {
     }
 }
 
-/// Asks about the open file, so that it cannot be another one meanwhile, and returns its length.
-fn trust(file: &File) -> Result<u64, Unread> {
+/// Asks about the open file, so that it cannot be another one meanwhile.
+fn trust(file: &File) -> Result<(), Unread> {
     let metadata = file.metadata().map_err(Unread::Failed)?;
     if !metadata.is_file() {
         return Err(Unread::Untrusted("it is no regular file"));
@@ -123,7 +165,7 @@ fn trust(file: &File) -> Result<u64, Unread> {
     if metadata.mode() & 0o022 != 0 {
         return Err(Unread::Untrusted("others can write it: chmod go-w"));
     }
-    Ok(metadata.len())
+    Ok(())
 }
 
 /// Finds the files of a directory whose names match, in their alphabetical order.

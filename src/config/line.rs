@@ -68,18 +68,13 @@ impl<'t> Place<'t> {
         self.0.get(..length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    /// Counts the lines from here to there.
-    pub(super) fn lines_to(self, end: Self) -> usize {
-        self.up_to(end).bytes().filter(|&byte| byte == b'\n').count()
-    }
-
     /// Goes to the end of a text that has to be here.
     pub(super) fn after(self, text: &str) -> Option<Self> {
         self.0.strip_prefix(text.as_bytes()).map(Self)
     }
 
     /// Remembers what is from here to there.
-    pub(super) fn beginning(self, end: Self) -> Beginning<'t> {
+    pub(super) fn beginning(self, end: Self) -> Option<Beginning> {
         Beginning::of(self.up_to(end).as_bytes())
     }
 

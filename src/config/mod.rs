@@ -3,6 +3,8 @@
 mod line;
 mod plain;
 
+pub use plain::Reading;
+
 use std::fmt;
 
 use serde::Deserialize;

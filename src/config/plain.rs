@@ -11,64 +11,155 @@ use serde::de::DeserializeOwned;
 use super::line::{Head, Line, Place, Value, table};
 use super::{Tables, Text, counts};
 use crate::bytes::Beginning;
-use crate::policy::{Account, Aside, Entry, Match, Section, Spelled, When};
+use crate::policy::{Account, Aside, Entry, Match, Spelled, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
-    let (mut whole, mut heard) = (Text::default(), Heard { keys: [None; 64] });
-    let mut place = Place::first(text);
-    let mut piece = Piece { head: Head::Preamble, file, begin: place, is_aside: false, counted: (place, 1) };
-    while !place.is_last() {
-        let mut begin = place;
-        match place.line() {
-            // A list or a string that is cut through here has lost its end, and is nobody's section.
-            Line::Head(head) => {
-                whole.take(&mut piece, begin, account)?;
-                let about = account.filter(|_| matches!(head, Head::Match));
-                let is_aside = about.is_some_and(|account| heard.sections(account, &mut begin, &mut place));
-                piece = Piece { head, begin, is_aside, ..piece };
-            }
-            Line::Foreign => return None,
-            Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => piece.is_aside = false,
-        }
+    let mut reading = Reading::of(file, account);
+    reading.take_part(text)?;
+    Some(reading.end())
+}
+
+/// A file that is read part by part, and of which nothing stays but the sections that count: touching memory for all of it
+/// takes as long as reading it.
+pub struct Reading<'a> {
+    file: &'a str,
+    account: Option<&'a Account>,
+    kept: Text,
+    heard: Heard,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins with a file called `file`.
+    pub fn of(file: &'a str, account: Option<&'a Account>) -> Self {
+        Self { file, account, kept: Text::default(), heard: Heard { keys: [None; 64], lines: 0 } }
     }
-    whole.take(&mut piece, place, account)?;
-    Some(whole)
+
+    /// Takes what is whole of the bytes that follow, or all if they are the last, and returns how many those are; none if
+    /// the file cannot be read so.
+    pub fn take(&mut self, bytes: &[u8], are_last: bool) -> Option<usize> {
+        let end = if are_last { bytes.len() } else { last_head(bytes) };
+        if end > 0 {
+            self.take_part(str::from_utf8(bytes.get(..end)?).ok()?)?;
+        }
+        Some(end)
+    }
+
+    /// Returns what was kept.
+    pub fn end(self) -> Text {
+        self.kept
+    }
+
+    fn take_part(&mut self, part: &str) -> Option<()> {
+        let mut place = Place::first(part);
+        let before = self.heard.lines;
+        let mut piece = Piece { head: Head::Preamble, begin: place, before, is_aside: false };
+        while !place.is_last() {
+            let (begin, before) = (place, self.heard.lines);
+            self.heard.lines = before.saturating_add(1);
+            match place.line() {
+                // A list or a string that is cut through here has lost its end, and is nobody's section.
+                Line::Head(head) => {
+                    self.keep(&piece, begin)?;
+                    piece = Piece { head, begin, before, is_aside: false };
+                    if let (Head::Match, Some(account)) = (head, self.account) {
+                        self.heard.sections(account, &mut piece, &mut place);
+                    }
+                }
+                Line::Foreign => return None,
+                Line::Empty | Line::Odd | Line::Pair(..) | Line::Path => piece.is_aside = false,
+            }
+        }
+        self.keep(&piece, place)
+    }
+
+    fn keep(&mut self, piece: &Piece<'_>, end: Place<'_>) -> Option<()> {
+        let lines = piece.begin.up_to(end);
+        let origin = || format!("{}:{}", self.file, piece.before.saturating_add(1));
+        match piece.head {
+            // Nothing is before the first section, as in each part but the first.
+            Head::Preamble if lines.is_empty() => {}
+            Head::Preamble => {
+                let Preamble { include } = read_pairs(lines).or_else(|| toml::from_str(lines).ok())?;
+                self.kept.include = include;
+            }
+            // Of two hundred sections, that is nearly every one.
+            Head::Match if piece.is_aside => {}
+            Head::Match => {
+                let one: Match = read_pairs(lines).or_else(|| {
+                    let tables: Tables = toml::from_str(lines).ok()?;
+                    tables.matches.into_iter().next().map(toml::Spanned::into_inner)
+                })?;
+                let (when, section) = one.split();
+                if counts(&when, self.account) {
+                    self.kept.matches.push(Entry { origin: origin(), when, section });
+                }
+            }
+            Head::Default if self.kept.default.is_some() => return None,
+            Head::Default => {
+                let section = read_pairs(lines).or_else(|| {
+                    let tables: Tables = toml::from_str(lines).ok()?;
+                    tables.default.map(toml::Spanned::into_inner)
+                })?;
+                self.kept.default = Some(Entry { origin: origin(), when: When::default(), section });
+            }
+        }
+        Some(())
+    }
+}
+
+/// Finds the last head: what is before it is whole, wherever the bytes were cut off.
+fn last_head(bytes: &[u8]) -> usize {
+    let mut before = bytes;
+    while let Some(end) = before.iter().rposition(|&byte| byte == b'\n') {
+        let (others, last) = bytes.split_at_checked(end.saturating_add(1)).unwrap_or_default();
+        if last.starts_with(b"[[match]]") {
+            return others.len();
+        }
+        before = before.get(..end).unwrap_or_default();
+    }
+    0
 }
 
 /// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
-struct Heard<'t> {
+struct Heard {
     /// What is before the value, and the key: the last of those that have the same slot.
-    keys: [Option<(Beginning<'t>, Spelled)>; 64],
+    keys: [Option<(Beginning, Spelled)>; 64],
+    /// Lines that have been read.
+    lines: usize,
 }
 
-impl<'t> Heard<'t> {
-    /// Listens to a section whose head has been read, and to those after it as long as nothing is to be kept of them. Tells
-    /// whether that is so of the last one, too, and where that begins.
+impl Heard {
+    /// Listens to a section whose head has been read, and to those after it as long as nothing is to be kept of them.
     #[inline(never)] // The loop has the registers for itself.
-    fn sections(&mut self, account: &Account, begin: &mut Place<'t>, place: &mut Place<'t>) -> bool {
+    fn sections<'t>(&mut self, account: &Account, piece: &mut Piece<'t>, place: &mut Place<'t>) {
         loop {
-            let is_aside = self.section(account, place);
+            piece.is_aside = self.section(account, place);
             match place.after("[[match]]\n") {
-                Some(next) if is_aside => (*begin, *place) = (*place, next),
-                _ => return is_aside,
+                Some(next) if piece.is_aside => {
+                    (piece.begin, piece.before) = (*place, self.lines);
+                    *place = next;
+                    self.lines = self.lines.saturating_add(1);
+                }
+                _ => return,
             }
         }
     }
 
     /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
-    fn section(&mut self, account: &Account, place: &mut Place<'t>) -> bool {
+    fn section(&mut self, account: &Account, place: &mut Place<'_>) -> bool {
         let mut aside = Aside::from(account);
         let mut here = *place;
         while let Some(next) = self.line(&mut aside, here) {
             here = next;
+            self.lines = self.lines.saturating_add(1);
         }
         *place = here;
         aside.is_settled()
     }
 
     /// Listens to a line if it is right where it is; returns where the next one begins.
-    fn line(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
+    fn line<'t>(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
         let begin = begin.after_blanks();
         match begin.peek()? {
             b'\n' | b'#' => begin.past(),
@@ -77,7 +168,7 @@ impl<'t> Heard<'t> {
         }
     }
 
-    fn pair(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
+    fn pair<'t>(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
         let (key, value) = self.key(aside, begin)?;
         let (holds, end) = match value.peek()? {
             b'"' | b'\'' => {
@@ -98,7 +189,7 @@ impl<'t> Heard<'t> {
     }
 
     /// Finds the key of a line, and where its value begins.
-    fn key(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
+    fn key<'t>(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
         let heard = self.keys.get_mut(begin.slot())?;
         if let Some((beginning, key)) = heard
             && let Some(value) = begin.after_beginning(beginning)
@@ -106,7 +197,7 @@ impl<'t> Heard<'t> {
             return Some((*key, value));
         }
         let (key, value) = read_key(aside, begin)?;
-        *heard = Some((begin.beginning(value), key));
+        *heard = begin.beginning(value).map(|beginning| (beginning, key));
         Some((key, value))
     }
 }
@@ -131,54 +222,11 @@ fn list<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Plac
 /// Lines of the file that are read together.
 struct Piece<'t> {
     head: Head,
-    file: &'t str,
     begin: Place<'t>,
+    /// Lines of the file that are before it.
+    before: usize,
     /// Whether it is known to be right, and about somebody else.
     is_aside: bool,
-    /// The line that was asked for last, and its number.
-    counted: (Place<'t>, usize),
-}
-
-impl Text {
-    fn take<'t>(&mut self, piece: &mut Piece<'t>, end: Place<'t>, account: Option<&Account>) -> Option<()> {
-        let lines = piece.begin.up_to(end);
-        match piece.head {
-            Head::Preamble => {
-                let Preamble { include } = read_pairs(lines).or_else(|| toml::from_str(lines).ok())?;
-                self.include = include;
-            }
-            // Of two hundred sections, that is nearly every one.
-            Head::Match if piece.is_aside => {}
-            Head::Match => {
-                let one: Match = read_pairs(lines).or_else(|| {
-                    let tables: Tables = toml::from_str(lines).ok()?;
-                    tables.matches.into_iter().next().map(toml::Spanned::into_inner)
-                })?;
-                let (when, section) = one.split();
-                if counts(&when, account) {
-                    self.matches.push(piece.entry(when, section));
-                }
-            }
-            Head::Default if self.default.is_some() => return None,
-            Head::Default => {
-                let section = read_pairs(lines).or_else(|| {
-                    let tables: Tables = toml::from_str(lines).ok()?;
-                    tables.default.map(toml::Spanned::into_inner)
-                })?;
-                self.default = Some(piece.entry(When::default(), section));
-            }
-        }
-        Some(())
-    }
-}
-
-impl Piece<'_> {
-    fn entry(&mut self, when: When, section: Section) -> Entry {
-        let (place, number) = self.counted;
-        let number = number.saturating_add(place.lines_to(self.begin));
-        self.counted = (self.begin, number);
-        Entry { origin: format!("{}:{number}", self.file), when, section }
-    }
 }
 
 /// Reads a piece that has nothing but plain lines, the heads of rules about paths, and, maybe, a head.
@@ -214,6 +262,7 @@ mod tests {
     use super::super::read_all;
     use super::*;
     use crate::key::Key;
+    use crate::policy::Section;
 
     /// Lines of which files are made up, right ones and wrong ones.
     const LINES: &[&str] = &[
@@ -354,6 +403,19 @@ mod tests {
         ruled: usize,
     }
 
+    /// Reads it as a file of which so many bytes come at a time.
+    #[expect(clippy::arithmetic_side_effects, reason = "tests count bytes")]
+    fn read_in_parts(text: &str, account: &Account, size: usize) -> Option<Text> {
+        let mut reading = Reading::of("f", Some(account));
+        let (mut begin, mut end) = (0, 0);
+        while end < text.len() {
+            end = text.len().min(end + size);
+            begin += reading.take(&text.as_bytes()[begin..end], false)?;
+        }
+        reading.take(&text.as_bytes()[begin..], true)?;
+        Some(reading.end())
+    }
+
     fn compare(text: &str, account: &Account) -> Compared {
         let long = read_all("f", text, Some(account));
         let is_right = long.is_ok();
@@ -361,6 +423,9 @@ mod tests {
         let kept = short.as_ref().map(|short| short.matches.as_slice());
         let left_out = kept.map(|kept| text.matches("[[match]]").count().saturating_sub(kept.len()));
         let ruled = kept.unwrap_or_default().iter().filter(|entry| entry.section.path.is_some()).count();
+        for size in [7, 100] {
+            assert_eq!(read_in_parts(text, account, size), short, "{size}: {text}");
+        }
         if let Some(short) = short {
             assert_eq!(long, Ok(short), "{text}");
         }
