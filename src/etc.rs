@@ -61,7 +61,7 @@ pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> 
 fn read_file(path: &Path, mut file: File, account: Option<&Account>) -> Result<Text, Wrong> {
     let name = path.display().to_string();
     let unread = |error| wrong(path, &Unread::Failed(error));
-    if let Some(text) = read_in_parts(&file, Reading::of(&name, account)).map_err(unread)? {
+    if let Some(text) = read_in_parts(&file, &name, account).map_err(unread)? {
         return Ok(text);
     }
     file.rewind().map_err(unread)?;
@@ -70,7 +70,8 @@ fn read_file(path: &Path, mut file: File, account: Option<&Account>) -> Result<T
 }
 
 /// Reads a file through a window; none if all of it has to be seen at once.
-fn read_in_parts(mut file: &File, mut reading: Reading<'_>) -> io::Result<Option<Text>> {
+fn read_in_parts(mut file: &File, name: &str, account: Option<&Account>) -> io::Result<Option<Text>> {
+    let mut reading = Reading::of(name, account);
     let (mut window, mut filled, mut left) = (vec![0; WINDOW], 0_usize, SIZE);
     loop {
         if filled == window.len() {

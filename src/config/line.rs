@@ -52,8 +52,8 @@ pub(super) struct Place<'t>(&'t [u8]);
 
 impl<'t> Place<'t> {
     /// Begins.
-    pub(super) fn first(text: &'t str) -> Self {
-        Self(text.as_bytes())
+    pub(super) fn first(text: &'t [u8]) -> Self {
+        Self(text)
     }
 
     /// Tells whether nothing is left.
@@ -61,11 +61,10 @@ impl<'t> Place<'t> {
         self.0.is_empty()
     }
 
-    /// Returns what is between here and there.
-    pub(super) fn up_to(self, end: Self) -> &'t str {
-        let length = self.0.len().saturating_sub(end.0.len());
-        // Nobody stops inside of a letter.
-        self.0.get(..length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+    /// Returns what is between here and there, if it is UTF-8.
+    pub(super) fn up_to(self, end: Self) -> Option<&'t str> {
+        let length = self.0.len().checked_sub(end.0.len())?;
+        str::from_utf8(self.0.get(..length)?).ok()
     }
 
     /// Goes to the end of a text that has to be here.
@@ -75,7 +74,7 @@ impl<'t> Place<'t> {
 
     /// Remembers what is from here to there.
     pub(super) fn beginning(self, end: Self) -> Option<Beginning> {
-        Beginning::of(self.up_to(end).as_bytes())
+        Beginning::of(self.up_to(end)?.as_bytes())
     }
 
     /// Goes to the end of a beginning that has to be here.
@@ -99,7 +98,7 @@ impl<'t> Place<'t> {
             Some(_) => (first.pair(), Line::Odd),
         };
         let (line, next) = read.unwrap_or_else(|| {
-            let (_, end) = first.span(|byte| byte != b'\n');
+            let end = first.after_all(|byte| byte != b'\n');
             (otherwise, end.eat(b'\n').unwrap_or(end))
         });
         *self = next;
@@ -125,9 +124,10 @@ impl<'t> Place<'t> {
 
     /// Reads the key of a line, and goes to where its value begins.
     pub(super) fn key(self) -> Option<(&'t str, Self)> {
-        let (key, end) = self.after_blanks().span(is_of_key);
+        let begin = self.after_blanks();
+        let end = begin.after_all(is_of_key);
         let value = end.after_blanks().eat(b'=')?.after_blanks();
-        Some((key, value))
+        Some((begin.up_to(end)?, value))
     }
 
     /// Reads the value of a line.
@@ -198,10 +198,8 @@ impl<'t> Place<'t> {
 
     #[inline(never)] // What there is nearly always is so short that it is not called.
     fn past_comment(self) -> Option<Self> {
-        let mut end = self.after_blanks();
-        if end.peek() == Some(b'#') {
-            end = end.after_comment();
-        }
+        let begin = self.after_blanks();
+        let end = if begin.peek() == Some(b'#') { begin.after_comment()? } else { begin };
         if end.is_last() { Some(end) } else { end.eat(b'\n') }
     }
 
@@ -214,13 +212,14 @@ impl<'t> Place<'t> {
         Self(left)
     }
 
-    fn after_comment(self) -> Self {
-        let mut end = self;
-        loop {
-            end = Self(end.0.get(bytes::uncontrolled(end.0)..).unwrap_or_default());
-            match end.eat(b'\t') {
-                Some(next) => end = next,
-                None => return end,
+    fn after_comment(self) -> Option<Self> {
+        let end = Self(self.0.get(bytes::printable(self.0)..)?);
+        match end.peek() {
+            None | Some(b'\n') => Some(end),
+            // Words of other languages, or tabs.
+            Some(_) => {
+                let end = self.after_all(|byte| byte == b'\t' || !byte.is_ascii_control());
+                self.up_to(end).map(|_| end)
             }
         }
     }
@@ -235,11 +234,10 @@ impl<'t> Place<'t> {
         self.0.first().copied()
     }
 
-    /// Takes bytes up to one that is not wanted.
-    fn span(self, is_wanted: impl Fn(u8) -> bool) -> (&'t str, Self) {
+    /// Goes past bytes up to one that is not wanted.
+    fn after_all(self, is_wanted: impl Fn(u8) -> bool) -> Self {
         let count = self.0.iter().take_while(|&&byte| is_wanted(byte)).count();
-        let end = Self(self.0.get(count..).unwrap_or_default());
-        (self.up_to(end), end)
+        Self(self.0.get(count..).unwrap_or_default())
     }
 }
 

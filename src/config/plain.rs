@@ -16,7 +16,7 @@ use crate::policy::{Account, Aside, Entry, Match, Spelled, When};
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
     let mut reading = Reading::of(file, account);
-    reading.take_part(text)?;
+    reading.take_part(text.as_bytes())?;
     Some(reading.end())
 }
 
@@ -40,7 +40,7 @@ impl<'a> Reading<'a> {
     pub fn take(&mut self, bytes: &[u8], are_last: bool) -> Option<usize> {
         let end = if are_last { bytes.len() } else { last_head(bytes) };
         if end > 0 {
-            self.take_part(str::from_utf8(bytes.get(..end)?).ok()?)?;
+            self.take_part(bytes.get(..end)?)?;
         }
         Some(end)
     }
@@ -50,7 +50,7 @@ impl<'a> Reading<'a> {
         self.kept
     }
 
-    fn take_part(&mut self, part: &str) -> Option<()> {
+    fn take_part(&mut self, part: &[u8]) -> Option<()> {
         let mut place = Place::first(part);
         let before = self.heard.lines;
         let mut piece = Piece { head: Head::Preamble, begin: place, before, is_aside: false };
@@ -74,7 +74,11 @@ impl<'a> Reading<'a> {
     }
 
     fn keep(&mut self, piece: &Piece<'_>, end: Place<'_>) -> Option<()> {
-        let lines = piece.begin.up_to(end);
+        if piece.is_aside {
+            // Of two hundred sections, that is nearly every one.
+            return Some(());
+        }
+        let lines = piece.begin.up_to(end)?;
         let origin = || format!("{}:{}", self.file, piece.before.saturating_add(1));
         match piece.head {
             // Nothing is before the first section, as in each part but the first.
@@ -83,8 +87,6 @@ impl<'a> Reading<'a> {
                 let Preamble { include } = read_pairs(lines).or_else(|| toml::from_str(lines).ok())?;
                 self.kept.include = include;
             }
-            // Of two hundred sections, that is nearly every one.
-            Head::Match if piece.is_aside => {}
             Head::Match => {
                 let one: Match = read_pairs(lines).or_else(|| {
                     let tables: Tables = toml::from_str(lines).ok()?;
@@ -233,7 +235,7 @@ struct Piece<'t> {
 fn read_pairs<T: DeserializeOwned>(lines: &str) -> Option<T> {
     let mut rules = Vec::new();
     let mut pairs = Vec::new();
-    let (mut place, mut is_match) = (Place::first(lines), false);
+    let (mut place, mut is_match) = (Place::first(lines.as_bytes()), false);
     while !place.is_last() {
         match place.line() {
             Line::Pair(key, value) => rules.last_mut().unwrap_or(&mut pairs).push((key, value)),
