@@ -37,8 +37,8 @@ pub fn sink(answers: Answers, named: Named) -> io::Result<()> {
     let in_turn = usize::from(answers == Answers::InTurn);
     match answers {
         Answers::InTurn => answer(1)?,
-        // The first reply, two for the directory, and two for each file.
-        Answers::Ahead(files) => answer(3 + 2 * files)?,
+        // The first reply, three for the directory, and three for each file: as many as with times.
+        Answers::Ahead(files) => answer(4 + 3 * files)?,
     }
     let (mut line, mut directory, mut contents) = (String::new(), String::new(), Vec::new());
     loop {
@@ -67,7 +67,7 @@ pub fn sink(answers: Answers, named: Named) -> io::Result<()> {
                     fs::rename(&temporary, &name)?;
                 }
             }
-            Some(b'E') => {}
+            Some(b'E' | b'T') => {}
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
         answer(in_turn)?;
