@@ -20,8 +20,7 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
     Some(reading.end())
 }
 
-/// A file that is read part by part, and of which nothing stays but the sections that count: touching memory for all of it
-/// takes as long as reading it.
+/// A file that is read part by part, and of which nothing stays but the sections that count: no memory is touched for the others.
 pub struct Reading<'a> {
     file: &'a str,
     account: Option<&'a Account>,
