@@ -8,10 +8,10 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::heard::{Heard, Piece};
 use super::line::{Head, Line, Place, Value, table};
 use super::{Tables, Text, counts};
-use crate::bytes::Beginning;
-use crate::policy::{Account, Aside, Entry, Match, Spelled, When};
+use crate::policy::{Account, Entry, Match, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
@@ -31,7 +31,7 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Begins with a file called `file`.
     pub fn of(file: &'a str, account: Option<&'a Account>) -> Self {
-        Self { file, account, kept: Text::default(), heard: Heard { keys: [None; 64], lines: 0 } }
+        Self { file, account, kept: Text::default(), heard: Heard::nothing() }
     }
 
     /// Takes what is whole of the bytes that follow, or all if they are the last, and returns how many those are; none if
@@ -120,114 +120,6 @@ fn last_head(bytes: &[u8]) -> usize {
         before = before.get(..end).unwrap_or_default();
     }
     0
-}
-
-/// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
-struct Heard {
-    /// What is before the value, and the key: the last of those that have the same slot.
-    keys: [Option<(Beginning, Spelled)>; 64],
-    /// Lines that have been read.
-    lines: usize,
-}
-
-impl Heard {
-    /// Listens to a section whose head has been read, and to those after it as long as nothing is to be kept of them.
-    #[inline(never)] // The loop has the registers for itself.
-    fn sections<'t>(&mut self, account: &Account, piece: &mut Piece<'t>, place: &mut Place<'t>) {
-        loop {
-            piece.is_aside = self.section(account, place);
-            match place.after("[[match]]\n") {
-                Some(next) if piece.is_aside => {
-                    (piece.begin, piece.before) = (*place, self.lines);
-                    *place = next;
-                    self.lines = self.lines.saturating_add(1);
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
-    fn section(&mut self, account: &Account, place: &mut Place<'_>) -> bool {
-        let mut aside = Aside::from(account);
-        let mut here = *place;
-        while let Some(next) = self.line(&mut aside, here) {
-            here = next;
-            self.lines = self.lines.saturating_add(1);
-        }
-        *place = here;
-        aside.is_settled()
-    }
-
-    /// Listens to a line if it is right where it is; returns where the next one begins.
-    fn line<'t>(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
-        let begin = begin.after_blanks();
-        match begin.peek()? {
-            b'\n' | b'#' => begin.past(),
-            b'[' => begin.after("[[match.path]]").filter(|_| aside.takes_path())?.past(),
-            _ => self.pair(aside, begin),
-        }
-    }
-
-    fn pair<'t>(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
-        let (key, value) = self.key(aside, begin)?;
-        let (holds, end) = match value.peek()? {
-            b'"' | b'\'' => {
-                let (text, end) = value.quoted()?;
-                (aside.hears_text(key, text)?, end)
-            }
-            b'[' => list(aside, key, value)?,
-            b'0'..=b'9' => {
-                let (number, end) = value.number()?;
-                (aside.hears(key, number)?, end)
-            }
-            _ => {
-                let (flag, end) = value.flag()?;
-                (aside.hears(key, flag)?, end)
-            }
-        };
-        end.past().filter(|_| aside.takes(key, holds))
-    }
-
-    /// Finds the key of a line, and where its value begins.
-    fn key<'t>(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
-        let heard = self.keys.get_mut(begin.slot())?;
-        if let Some((beginning, key)) = heard
-            && let Some(value) = begin.after_beginning(beginning)
-        {
-            return Some((*key, value));
-        }
-        let (key, value) = read_key(aside, begin)?;
-        *heard = begin.beginning(value).map(|beginning| (beginning, key));
-        Some((key, value))
-    }
-}
-
-#[cold] // Of two hundred sections, the first is read so.
-fn read_key<'t>(aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
-    let (key, value) = begin.key()?;
-    Some((aside.knows(key)?, value))
-}
-
-/// Listens to a list of texts.
-#[inline(never)] // Most sections have none, and the loop has the registers for itself.
-fn list<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Place<'t>)> {
-    let mut holds = aside.begins_list(key)?;
-    let end = begin.list(|text| {
-        holds |= aside.hears_one(key, text)?;
-        Some(())
-    })?;
-    Some((holds, end))
-}
-
-/// Lines of the file that are read together.
-struct Piece<'t> {
-    head: Head,
-    begin: Place<'t>,
-    /// Lines of the file that are before it.
-    before: usize,
-    /// Whether it is known to be right, and about somebody else.
-    is_aside: bool,
 }
 
 /// Reads a piece that has nothing but plain lines, the heads of rules about paths, and, maybe, a head.
