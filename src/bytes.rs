@@ -21,31 +21,46 @@ pub fn printable(bytes: &[u8]) -> usize {
 #[derive(Clone, Copy)]
 pub struct Beginning {
     first: u128,
-    /// Which bits of the first sixteen bytes count.
-    mask: u128,
     more: [u8; 16],
-    length: usize,
+    length: u8,
 }
 
 impl Beginning {
     /// Takes all of `bytes` for it; none if they are too many.
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        let (mut all, mut mask) = ([0; 32], [0; 16]);
+        let mut all = [0; 32];
         all.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        mask.iter_mut().zip(bytes).for_each(|(mask, _)| *mask = 0xff);
-        let (first, mask) = (u128::from_le_bytes(*all.first_chunk()?), u128::from_le_bytes(mask));
-        Some(Self { first, mask, more: *all.last_chunk()?, length: bytes.len() })
+        let first = u128::from_le_bytes(*all.first_chunk()?);
+        Some(Self { first, more: *all.last_chunk()?, length: bytes.len().try_into().ok()? })
     }
 
     /// Returns what follows it in a text that begins so, and has sixteen bytes at least.
     pub fn cut<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         let differ = u128::from_le_bytes(*text.first_chunk()?) ^ self.first;
-        match self.length.checked_sub(16) {
-            _ if differ & self.mask != 0 => None,
-            None | Some(0) => text.get(self.length..),
-            Some(more) => text.get(16..)?.strip_prefix(self.more.get(..more)?),
+        let length = usize::from(self.length);
+        match FIRST.get(length) {
+            Some(first) if differ & first == 0 => text.get(length..),
+            None if differ == 0 => text.get(16..)?.strip_prefix(self.more.get(..length.checked_sub(16)?)?),
+            Some(_) | None => None,
         }
     }
+}
+
+/// The bits of the first so many of sixteen bytes.
+const FIRST: [u128; 17] = first_bytes();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "done by the compiler, which would say"
+)]
+const fn first_bytes() -> [u128; 17] {
+    let (mut bits, mut count) = ([0; 17], 1);
+    while count < 17 {
+        bits[count] = bits[count - 1] << 8 | 0xff;
+        count += 1;
+    }
+    bits
 }
 
 /// Tells whether one of `wanted`, which are ASCII, is among the bytes.

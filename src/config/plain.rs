@@ -73,10 +73,12 @@ impl<'a> Reading<'a> {
     }
 
     fn keep(&mut self, piece: &Piece<'_>, end: Place<'_>) -> Option<()> {
-        if piece.is_aside {
-            // Of two hundred sections, that is nearly every one.
-            return Some(());
-        }
+        // Of two hundred sections, nearly every one.
+        if piece.is_aside { Some(()) } else { self.make_of(piece, end) }
+    }
+
+    #[inline(never)] // It takes much of the stack, whose pages are as dear as those of the heap.
+    fn make_of(&mut self, piece: &Piece<'_>, end: Place<'_>) -> Option<()> {
         let lines = piece.begin.up_to(end)?;
         let origin = || format!("{}:{}", self.file, piece.before.saturating_add(1));
         match piece.head {
