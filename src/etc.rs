@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::config::{self, Reading, Text, Wrong};
+use crate::config::{self, Text, Wrong};
 use crate::pattern::Pattern;
 use crate::policy::{Account, Config, Section};
 use crate::words::Letter;
@@ -61,39 +61,15 @@ pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> 
 fn read_file(path: &Path, mut file: File, account: Option<&Account>) -> Result<Text, Wrong> {
     let name = path.display().to_string();
     let unread = |error| wrong(path, &Unread::Failed(error));
-    if let Some(text) = read_in_parts(&file, &name, account).map_err(unread)? {
+    let mut limited = (&file).take(SIZE.saturating_add(1));
+    let text = config::read_in_parts(&name, &mut limited, WINDOW, account).map_err(unread)?;
+    // One that is too large was cut off.
+    if let Some(text) = text.filter(|_| limited.limit() > 0) {
         return Ok(text);
     }
     file.rewind().map_err(unread)?;
     let text = read_whole(file).map_err(|unread| wrong(path, &unread))?;
     config::read(&name, &text, account)
-}
-
-/// Reads a file through a window; none if all of it has to be seen at once.
-fn read_in_parts(mut file: &File, name: &str, account: Option<&Account>) -> io::Result<Option<Text>> {
-    let mut reading = Reading::of(name, account);
-    let (mut window, mut filled, mut left) = (vec![0; WINDOW], 0_usize, SIZE);
-    loop {
-        if filled == window.len() {
-            window.resize(filled.saturating_mul(2), 0);
-        }
-        let length = match file.read(window.get_mut(filled..).unwrap_or_default()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        filled = filled.saturating_add(length);
-        let (there, is_end) = (window.get(..filled).unwrap_or_default(), length == 0);
-        let (Some(still), Some(taken)) =
-            (left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)), reading.take(there, is_end))
-        else {
-            return Ok(None);
-        };
-        if is_end {
-            return Ok(Some(reading.end()));
-        }
-        window.copy_within(taken..filled, 0);
-        (left, filled) = (still, filled.saturating_sub(taken));
-    }
 }
 
 /// Returns the patterns of `include`, each with the files that it stands for. Of a file that cannot be read there are none.

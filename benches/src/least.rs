@@ -1,5 +1,5 @@
-//! The cheapest server there can be: it creates, writes and closes files, or opens and sends them, and keeps none of the
-//! promises. What it takes is what the kernel takes, and no server takes less.
+//! A server that makes hardly any calls but those of the files themselves: it creates, writes and closes, or opens and sends, and
+//! keeps none of the promises. What it takes is what those calls take.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,6 +1,6 @@
 //! The configuration file as a session reads it, against the TOML library alone.
 
-use scp_server::config::{self, Reading, Text};
+use scp_server::config;
 use scp_server::key::Key;
 use scp_server::policy::{Account, Match, Section, When};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
         let read = config::read("f", text, Some(&account));
         // As from a file, of which not all is seen at once.
         for size in [1, 64] {
-            if let Some(in_parts) = read_in_parts(text, &account, size) {
+            if let Some(in_parts) = config::read_in_parts("f", data, size, Some(&account)).unwrap() {
                 assert_eq!(read.as_ref(), Ok(&in_parts));
             }
         }
@@ -46,17 +46,6 @@ pub fn run(data: &[u8]) {
             assert!((1..=text.split('\n').count()).contains(&line), "{}", entry.origin);
         }
     }
-}
-
-fn read_in_parts(text: &str, account: &Account, size: usize) -> Option<Text> {
-    let mut reading = Reading::of("f", Some(account));
-    let (mut begin, mut end) = (0, 0);
-    while end < text.len() {
-        end = text.len().min(end + size);
-        begin += reading.take(&text.as_bytes()[begin..end], false)?;
-    }
-    reading.take(&text.as_bytes()[begin..], true)?;
-    Some(reading.end())
 }
 
 /// Somebody whom sections can be about in every way.

@@ -4,7 +4,7 @@ mod heard;
 mod line;
 mod plain;
 
-pub use plain::Reading;
+pub use plain::read_in_parts;
 
 use std::fmt;
 

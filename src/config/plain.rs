@@ -5,6 +5,8 @@
 //! is found wrong here: a section with anything else in it goes to the TOML library, and if that does not take it, or the
 //! sections are not those that there should be, the whole file does. What comes of it is the same; a test compares the two.
 
+use std::io::{self, Read};
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -20,8 +22,43 @@ pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<
     Some(reading.end())
 }
 
-/// A file that is read part by part, and of which nothing stays but the sections that count: no memory is touched for the others.
-pub struct Reading<'a> {
+/// Reads a file called `file` through a window of so many bytes, so that no memory is touched for the sections that do not
+/// count; none if all of it has to be seen at once.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_in_parts(
+    file: &str,
+    mut source: impl Read,
+    window: usize,
+    account: Option<&Account>,
+) -> io::Result<Option<Text>> {
+    let mut reading = Reading::of(file, account);
+    let (mut window, mut filled) = (vec![0; window.max(1)], 0_usize);
+    loop {
+        if filled == window.len() {
+            window.resize(filled.saturating_mul(2), 0);
+        }
+        let length = match source.read(window.get_mut(filled..).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        filled = filled.saturating_add(length);
+        let (there, is_end) = (window.get(..filled).unwrap_or_default(), length == 0);
+        let whole = if is_end { filled } else { last_head(there) };
+        if reading.take_part(there.get(..whole).unwrap_or_default()).is_none() {
+            return Ok(None);
+        }
+        if is_end {
+            return Ok(Some(reading.end()));
+        }
+        window.copy_within(whole..filled, 0);
+        filled = filled.saturating_sub(whole);
+    }
+}
+
+/// A file that is read part by part, each of which ends where a section does.
+struct Reading<'a> {
     file: &'a str,
     account: Option<&'a Account>,
     kept: Text,
@@ -29,23 +66,12 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Begins with a file called `file`.
-    pub fn of(file: &'a str, account: Option<&'a Account>) -> Self {
+    fn of(file: &'a str, account: Option<&'a Account>) -> Self {
         Self { file, account, kept: Text::default(), heard: Heard::nothing() }
     }
 
-    /// Takes what is whole of the bytes that follow, or all if they are the last, and returns how many those are; none if
-    /// the file cannot be read so.
-    pub fn take(&mut self, bytes: &[u8], are_last: bool) -> Option<usize> {
-        let end = if are_last { bytes.len() } else { last_head(bytes) };
-        if end > 0 {
-            self.take_part(bytes.get(..end)?)?;
-        }
-        Some(end)
-    }
-
     /// Returns what was kept.
-    pub fn end(self) -> Text {
+    fn end(self) -> Text {
         self.kept
     }
 
@@ -298,19 +324,6 @@ mod tests {
         ruled: usize,
     }
 
-    /// Reads it as a file of which so many bytes come at a time.
-    #[expect(clippy::arithmetic_side_effects, reason = "tests count bytes")]
-    fn read_in_parts(text: &str, account: &Account, size: usize) -> Option<Text> {
-        let mut reading = Reading::of("f", Some(account));
-        let (mut begin, mut end) = (0, 0);
-        while end < text.len() {
-            end = text.len().min(end + size);
-            begin += reading.take(&text.as_bytes()[begin..end], false)?;
-        }
-        reading.take(&text.as_bytes()[begin..], true)?;
-        Some(reading.end())
-    }
-
     fn compare(text: &str, account: &Account) -> Compared {
         let long = read_all("f", text, Some(account));
         let is_right = long.is_ok();
@@ -319,7 +332,8 @@ mod tests {
         let left_out = kept.map(|kept| text.matches("[[match]]").count().saturating_sub(kept.len()));
         let ruled = kept.unwrap_or_default().iter().filter(|entry| entry.section.path.is_some()).count();
         for size in [7, 100] {
-            assert_eq!(read_in_parts(text, account, size), short, "{size}: {text}");
+            let in_parts = read_in_parts("f", text.as_bytes(), size, Some(account)).unwrap();
+            assert_eq!(in_parts, short, "{size}: {text}");
         }
         if let Some(short) = short {
             assert_eq!(long, Ok(short), "{text}");
