@@ -1,5 +1,6 @@
 //! Patterns of the file: for names, and for paths.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
@@ -13,17 +14,21 @@ use crate::words::Letter;
 ///
 /// Without a slash it is about a name, wherever it is. With one, about a path from the root on. `*`, `?` and `[...]`
 /// stay within a name and also match dots; `**` is any number of names.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Glob {
     anchored: bool,
-    parts: Vec<Part>,
+    /// Its names, with slashes between them.
+    text: Letters,
+    /// What has been made of those that are odd, in their order; none where one is a name all the same.
+    patterns: Box<[Option<Pattern>]>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Part {
-    Any,
-    Name(Vec<u8>),
-    Pattern(Pattern),
+impl Eq for Glob {}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.anchored == other.anchored && self.parts().eq(other.parts())
+    }
 }
 
 impl FromStr for Glob {
@@ -34,10 +39,18 @@ impl FromStr for Glob {
     }
 }
 
-/// Splits a pattern into its names.
-fn names_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let bare = text.strip_suffix(b"/").unwrap_or(text);
-    bare.strip_prefix(b"/").unwrap_or(bare).split(|&byte| byte == b'/')
+/// Takes the slash at the end of a pattern away, which only says that a directory is meant.
+fn path_of(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"/").unwrap_or(text)
+}
+
+/// Returns the names of such a path, with slashes between them.
+fn bare(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
+}
+
+fn split(names: &[u8]) -> impl Iterator<Item = &[u8]> {
+    names.split(|&byte| byte == b'/')
 }
 
 impl<'de> Deserialize<'de> for Glob {
@@ -47,11 +60,21 @@ impl<'de> Deserialize<'de> for Glob {
 }
 
 impl Glob {
+    /// Reads a text as a pattern.
+    ///
+    /// # Errors
+    /// It is none.
     fn read(text: &[u8]) -> Result<Self, &'static str> {
-        let parts = names_of(text).map(Part::read).collect::<Result<_, _>>()?;
-        // A slash at the end only says that a directory is meant.
-        let anchored = text.strip_suffix(b"/").unwrap_or(text).contains(&b'/');
-        Ok(Self { anchored, parts })
+        Self::form(text)?;
+        let path = path_of(text);
+        let names = bare(path);
+        let odd = || split(names).filter(|name| is_odd(name));
+        let patterns = if is_odd(names) { odd().map(pattern).collect() } else { Box::default() };
+        Ok(Self { anchored: bytes::have(path, *b"/"), text: names.into(), patterns })
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts { text: Some(self.text.bytes()), patterns: &self.patterns }
     }
 
     /// Tells whether a text is a pattern for one of the names, as what is read from it would.
@@ -77,48 +100,155 @@ impl Glob {
 
     /// Tells that a text is a pattern, whatever it matches.
     pub(super) fn form(text: &[u8]) -> Result<(), &'static str> {
-        if bytes::have(text, *b"/") { names_of(text).try_for_each(form_of_one) } else { form_of_one(text) }
+        if bytes::have(text, *b"/") {
+            split(bare(path_of(text))).try_for_each(form_of_one)
+        } else {
+            form_of_one(text)
+        }
     }
 
     /// Returns the one name that matches, if there is only one.
     pub fn literal(&self) -> Option<&str> {
-        match (self.anchored, self.parts.as_slice()) {
-            (false, [Part::Name(name)]) => str::from_utf8(name).ok(),
+        match self.parts().next() {
+            Some(Part::Name(name)) if !self.anchored => str::from_utf8(name).ok(),
             _ => None,
         }
     }
 
     /// Tells whether whatever the other one covers is covered by this one; where that is not plain to see, no.
     pub fn includes(&self, other: &Self) -> bool {
-        let leading = other.parts.iter().map_while(|part| match part {
-            Part::Name(name) => Some(name.as_slice()),
-            Part::Any | Part::Pattern(_) => None,
+        let leading = other.parts().map_while(|part| match part {
+            Part::Name(name) => Some(name),
+            Part::Any | Part::Pattern(_) | Part::Stars(_) => None,
         });
         let leading: Vec<&[u8]> = leading.collect();
         let is_path = other.anchored && !leading.is_empty();
         let is_name = !other.anchored && !self.anchored && !leading.is_empty();
-        self == other
-            || self.parts == [Part::Any]
-            || (is_path || is_name) && self.covers(&leading.join(&b'/'))
+        self == other || self.text.bytes() == b"**" || (is_path || is_name) && self.covers(&leading)
     }
 
     /// Tells whether a name, or a word, matches as a whole.
     pub fn matches(&self, name: &[u8]) -> bool {
-        covered(&self.parts, &[name]) == Covered::Whole
+        covered(&self.parts(), &[name]) == Covered::Whole
     }
 
-    /// Tells whether a path matches, or a directory that it is in.
-    pub(super) fn covers(&self, path: &[u8]) -> bool {
-        let names = names(path);
-        match self.parts.as_slice() {
-            [part] if !self.anchored => names.iter().any(|name| part.takes(name)),
-            parts => covered(parts, &names) == Covered::Whole,
+    /// Tells whether a path of these names matches, or a directory that it is in.
+    pub(super) fn covers(&self, names: &[&[u8]]) -> bool {
+        if self.anchored {
+            return covered(&self.parts(), names) == Covered::Whole;
+        }
+        self.parts().any(|part| names.iter().any(|name| part.takes(name)))
+    }
+
+    /// Tells whether something in the directory that these names lead to could match.
+    pub(super) fn reaches_below(&self, names: &[&[u8]]) -> bool {
+        !self.anchored || covered(&self.parts(), names) != Covered::Never
+    }
+}
+
+/// What a pattern is written in: nearly always so little that it needs no memory of its own, of which there may be hundreds.
+#[derive(Clone)]
+enum Letters {
+    Few(u8, [u8; FEW]),
+    Many(Box<[u8]>),
+}
+
+/// As many as fit where a pointer and two numbers would be.
+const FEW: usize = 22;
+
+impl From<&[u8]> for Letters {
+    fn from(text: &[u8]) -> Self {
+        let mut few = [0; FEW];
+        match (u8::try_from(text.len()), few.get_mut(..text.len())) {
+            (Ok(length), Some(room)) => {
+                room.copy_from_slice(text);
+                Self::Few(length, few)
+            }
+            _ => Self::Many(text.into()),
         }
     }
+}
 
-    /// Tells whether something in the directory `path` could match.
-    pub(super) fn reaches_below(&self, path: &[u8]) -> bool {
-        !self.anchored || covered(&self.parts, &names(path)) != Covered::Never
+impl Letters {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Few(length, few) => few.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl fmt::Debug for Letters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.bytes().escape_ascii())
+    }
+}
+
+/// What is left of a pattern.
+#[derive(Clone)]
+struct Parts<'g> {
+    text: Option<&'g [u8]>,
+    patterns: &'g [Option<Pattern>],
+}
+
+#[derive(Eq, PartialEq)]
+enum Part<'g> {
+    Any,
+    Name(&'g [u8]),
+    Pattern(&'g Pattern),
+    /// Letters that are themselves, and stars: `*.csv`.
+    Stars(&'g [u8]),
+}
+
+impl<'g> Iterator for Parts<'g> {
+    type Item = Part<'g>;
+
+    fn next(&mut self) -> Option<Part<'g>> {
+        let mut two = self.text?.splitn(2, |&byte| byte == b'/');
+        let name = two.next()?;
+        self.text = two.next();
+        Some(match self.patterns {
+            [pattern, after @ ..] if is_odd(name) => {
+                self.patterns = after;
+                pattern.as_ref().map_or(Part::Name(name), Part::Pattern)
+            }
+            _ if name == b"**" => Part::Any,
+            _ if bytes::have(name, *b"*") => Part::Stars(name),
+            _ => Part::Name(name),
+        })
+    }
+}
+
+impl Part<'_> {
+    fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(own) => *own == name,
+            Self::Pattern(pattern) => pattern.covers(name),
+            Self::Stars(text) => fits(text, name),
+        }
+    }
+}
+
+/// Tells whether a name is like a text in which each star is any number of letters.
+fn fits(text: &[u8], name: &[u8]) -> bool {
+    let (mut text, mut rest) = (text, name);
+    // Where the latest star stands, and what it has not swallowed: as in `Pattern::covers`.
+    let mut latest = None;
+    loop {
+        match (text, rest) {
+            ([], []) => return true,
+            ([b'*', after @ ..], _) => {
+                latest = Some((after, rest));
+                text = after;
+            }
+            ([letter, after @ ..], [byte, further @ ..]) if letter == byte => (text, rest) = (after, further),
+            _ => {
+                let Some((after, [_, further @ ..])) = latest else { return false };
+                latest = Some((after, further));
+                (text, rest) = (after, further);
+            }
+        }
     }
 }
 
@@ -133,12 +263,15 @@ enum Covered {
     Whole,
 }
 
-fn covered(parts: &[Part], names: &[&[u8]]) -> Covered {
-    match (parts, names) {
-        // What is left of the path is in a directory that matches. `a/**` is all that is in `a`, not `a` itself.
-        ([], _) | ([Part::Any], [_, ..]) => Covered::Whole,
+fn covered(parts: &Parts<'_>, names: &[&[u8]]) -> Covered {
+    let mut after = parts.clone();
+    match (after.next(), names) {
+        // What is left of the path is in a directory that matches.
+        (None, _) => Covered::Whole,
         (_, []) => Covered::Beginning,
-        ([Part::Any, after @ ..], [_, rest @ ..]) => match covered(after, names) {
+        // `a/**` is all that is in `a`, not `a` itself.
+        (Some(Part::Any), _) if after.text.is_none() => Covered::Whole,
+        (Some(Part::Any), [_, rest @ ..]) => match covered(&after, names) {
             Covered::Whole => Covered::Whole,
             // As `a/**/b` is `a/b` as well, and a deeper one may come.
             _ => match covered(parts, rest) {
@@ -146,30 +279,14 @@ fn covered(parts: &[Part], names: &[&[u8]]) -> Covered {
                 found => found,
             },
         },
-        ([part, after @ ..], [name, rest @ ..]) if part.takes(name) => covered(after, rest),
+        (Some(part), [name, rest @ ..]) if part.takes(name) => covered(&after, rest),
         _ => Covered::Never,
     }
 }
 
-fn names(path: &[u8]) -> Vec<&[u8]> {
+/// Splits a path into its names.
+pub(super) fn names(path: &[u8]) -> Vec<&[u8]> {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect()
-}
-
-/// What a text is between the slashes of a pattern.
-enum Form {
-    Any,
-    Name,
-    Pattern,
-}
-
-impl Form {
-    fn of(text: &[u8]) -> Result<Self, &'static str> {
-        form_of_one(text).map(|()| match text {
-            b"**" => Self::Any,
-            _ if is_name(text) => Self::Name,
-            _ => Self::Pattern,
-        })
-    }
 }
 
 /// Tells that a text may be between the slashes of a pattern.
@@ -193,26 +310,15 @@ fn is_name(text: &[u8]) -> bool {
 /// What can be something else in a pattern than itself.
 const SPECIAL: [u8; 5] = *b"*/?[\\";
 
-impl Part {
-    fn read(text: &[u8]) -> Result<Self, &'static str> {
-        let pattern = match Form::of(text)? {
-            Form::Any => return Ok(Self::Any),
-            Form::Name => None,
-            Form::Pattern => {
-                let letters: Vec<Letter> = text.iter().map(|&byte| Letter { byte, live: true }).collect();
-                Pattern::new(&letters)
-            }
-        };
-        Ok(pattern.map_or_else(|| Self::Name(text.into()), Self::Pattern))
-    }
+/// Tells whether a name of a pattern may be more than letters and stars, so that something has to be made of it.
+fn is_odd(name: &[u8]) -> bool {
+    bytes::have(name, *b"?[")
+}
 
-    fn takes(&self, name: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Name(own) => own == name,
-            Self::Pattern(pattern) => pattern.covers(name),
-        }
-    }
+/// Takes one name of a pattern for what its letters mean; none if they only mean themselves.
+fn pattern(name: &[u8]) -> Option<Pattern> {
+    let letters: Vec<Letter> = name.iter().map(|&byte| Letter { byte, live: true }).collect();
+    Pattern::new(&letters)
 }
 
 /// The longest name that a file system of ours takes.
@@ -243,11 +349,60 @@ mod tests {
             ("a/**/z", "a/b/c/z/y", true),
             ("a/**/z", "a/b", false),
             ("[ab]?", "bx", true),
+            ("/in/", "in", true),
+            ("[a/*/b]", "[a/x/b]", true),
+            ("[a/*/b]", "[a/x/b", false),
+            ("a\\b/?", "a\\b/x", true),
+            ("in/**/*.csv/?", "in/a.csv/b/c.csv/d", true),
+            ("in/**/*.csv/?", "in/a.csv/bb/c.csvx/d", false),
+            ("/**", "a", true),
+            ("in/*-*.csv", "in/a-b-c.csv", true),
+            ("in/*-*.csv", "in/a-b.csv.csvx", false),
+            ("*a*a*", "a", false),
+            ("a*", "a", true),
+            ("*\u{fc}*", "gr\u{fc}n", true),
+            ("[a*", "[ab", true),
+            ("a-name-of-more-letters-than-others/*/b", "a-name-of-more-letters-than-others/x/b", true),
+            ("a-name-of-more-letters-than-others/*/b", "a-name-of-more-letters-than-other/x/b", false),
         ] {
-            assert_eq!(pattern.parse::<Glob>().unwrap().covers(path.as_bytes()), covers, "{pattern} {path}");
+            let glob: Glob = pattern.parse().unwrap();
+            assert_eq!(glob.covers(&names(path.as_bytes())), covers, "{pattern} {path}");
         }
         for wrong in ["", "/", "a//b", "../x", "a/./b", "a**", "x/**y"] {
             assert!(wrong.parse::<Glob>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_the_same_if_they_are_made_up_of_the_same() {
+        for (one, other, same) in [
+            ("in/", "in", true),
+            ("/in", "in", false),
+            ("/in/x/", "in/x", true),
+            ("in/[a]", "in/[a-a]", true),
+            ("in/[a]/[", "in/[b]/[", false),
+            ("[a/b", "[a/c", false),
+            ("**", "/**", false),
+            ("a-name-of-more-letters-than-others", "a-name-of-more-letters-than-other", false),
+        ] {
+            let [one, other]: [Glob; 2] = [one.parse().unwrap(), other.parse().unwrap()];
+            assert_eq!(one == other, same, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_and_nothing_else_is_literal() {
+        for (pattern, literal) in [
+            ("bob", Some("bob")),
+            ("bob/", Some("bob")),
+            ("b[ob", Some("b[ob")),
+            ("tr\u{e4}ger", Some("tr\u{e4}ger")),
+            ("/bob", None),
+            ("b?b", None),
+            ("**", None),
+            ("a/b", None),
+        ] {
+            assert_eq!(pattern.parse::<Glob>().unwrap().literal(), literal, "{pattern}");
         }
     }
 }

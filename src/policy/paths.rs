@@ -7,7 +7,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::choice::text;
-use super::glob::Glob;
+use super::glob::{Glob, names};
 
 /// What is done with a path.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -61,11 +61,11 @@ pub enum Verdict {
 /// What is not spoken of is allowed.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(from = "Vec<PathRule>")]
-pub struct PathRules(Rc<[PathRule]>);
+pub struct PathRules(Rc<Vec<PathRule>>);
 
 impl From<Vec<PathRule>> for PathRules {
     fn from(rules: Vec<PathRule>) -> Self {
-        Self(rules.into())
+        Self(Rc::new(rules))
     }
 }
 
@@ -138,17 +138,8 @@ impl PathRules {
     ///
     /// A rule about a directory is one about all that is in it.
     pub fn judge(&self, path: &[u8], operation: Operation) -> Verdict {
-        let says = |rule: &PathRule| {
-            if !rule.pattern.covers(path) {
-                return None;
-            }
-            match rule {
-                rule if rule.allow.have(operation) => Some(Verdict::Allowed),
-                PathRule { hide: true, .. } => Some(Verdict::Hidden),
-                rule if rule.deny.have(operation) => Some(Verdict::Denied),
-                _ => None,
-            }
-        };
+        let names = names(path);
+        let says = |rule: &PathRule| rule.says(operation).filter(|_| rule.pattern.covers(&names));
         self.0.iter().find_map(says).unwrap_or(Verdict::Allowed)
     }
 
@@ -159,7 +150,8 @@ impl PathRules {
         let idle = |(rule, number): (&PathRule, usize)| {
             let earlier = self.0.iter().zip(1..number);
             let mut before = earlier.filter(|(before, _)| before.pattern.includes(&rule.pattern));
-            let found = before.find(|(before, _)| rule.operations().all(|named| before.names(named)));
+            let found =
+                before.find(|(before, _)| rule.operations().all(|named| before.says(named).is_some()));
             found.map(|(_, before)| (number, before))
         };
         self.0.iter().zip(1..).filter_map(idle).collect()
@@ -167,13 +159,13 @@ impl PathRules {
 
     /// Tells whether something below `path` might be allowed though `path` itself is not: it can be walked through.
     pub fn leads_on(&self, path: &[u8], operation: Operation) -> bool {
+        let names = names(path);
         for rule in self.0.iter() {
-            if rule.allow.have(operation) && rule.pattern.reaches_below(path) {
-                return true;
-            }
-            if rule.pattern.covers(path) && (rule.hide || rule.deny.have(operation)) {
+            match rule.says(operation) {
+                Some(Verdict::Allowed) if rule.pattern.reaches_below(&names) => return true,
                 // So is all that is below.
-                return false;
+                Some(Verdict::Denied | Verdict::Hidden) if rule.pattern.covers(&names) => return false,
+                _ => {}
             }
         }
         false
@@ -181,14 +173,19 @@ impl PathRules {
 }
 
 impl PathRule {
-    /// Tells whether the rule decides about an operation.
-    fn names(&self, operation: Operation) -> bool {
-        self.hide || self.allow.have(operation) || self.deny.have(operation)
+    /// Decides about an operation on a path that matches; none if the rule does not name it.
+    fn says(&self, operation: Operation) -> Option<Verdict> {
+        match self {
+            rule if rule.allow.have(operation) => Some(Verdict::Allowed),
+            Self { hide: true, .. } => Some(Verdict::Hidden),
+            rule if rule.deny.have(operation) => Some(Verdict::Denied),
+            _ => None,
+        }
     }
 
     fn operations(&self) -> impl Iterator<Item = Operation> {
         use Operation::{Create, Download, Mkdir, Overwrite};
-        [Create, Download, Mkdir, Overwrite].into_iter().filter(|&operation| self.names(operation))
+        [Create, Download, Mkdir, Overwrite].into_iter().filter(|&named| self.says(named).is_some())
     }
 }
 
@@ -298,6 +295,37 @@ mod tests {
         assert!(rules.leads_on(b"in", Download) && rules.leads_on(b"", Create));
         assert!(!rules.leads_on(b"x", Download));
         assert!(rules.leads_on(b"in", Create) && !rules.leads_on(b"secret", Create));
+    }
+
+    #[test]
+    fn a_path_is_looked_for_in_each_rule_in_its_way() {
+        let rules = rules(
+            "path = [{ pattern = '*.tmp', allow = ['create'], hide = true }, { pattern = '/logs/', deny = ['upload'] },
+                     { pattern = 'in/**/ready', allow = ['download'] }, { pattern = 'old/**', hide = true },
+                     { pattern = 'in/*', deny = ['all'] }]",
+        );
+        use Operation::{Create, Download, Mkdir, Overwrite};
+        for (path, operation, verdict, leads_on) in [
+            ("x", Create, Verdict::Allowed, true),
+            ("d/x.tmp", Create, Verdict::Allowed, true),
+            ("d/x.tmp/y", Overwrite, Verdict::Hidden, false),
+            ("logs", Mkdir, Verdict::Denied, false),
+            ("logs/a/b", Overwrite, Verdict::Denied, false),
+            ("logs/a", Create, Verdict::Denied, true),
+            ("logs", Download, Verdict::Allowed, false),
+            ("d/logs", Mkdir, Verdict::Allowed, false),
+            ("in/ready", Download, Verdict::Allowed, true),
+            ("in/a", Download, Verdict::Denied, true),
+            ("in/a/b/ready/c", Download, Verdict::Allowed, true),
+            ("in/a/b/ready/c", Overwrite, Verdict::Denied, false),
+            ("in", Download, Verdict::Allowed, true),
+            ("old", Download, Verdict::Allowed, false),
+            ("/old//x/", Download, Verdict::Hidden, false),
+            ("", Download, Verdict::Allowed, true),
+        ] {
+            assert_eq!(rules.judge(path.as_bytes(), operation), verdict, "{path} {operation}");
+            assert_eq!(rules.leads_on(path.as_bytes(), operation), leads_on, "{path} {operation}");
+        }
     }
 
     #[test]
