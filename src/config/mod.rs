@@ -1,5 +1,6 @@
 //! The configuration file: its text to sections.
 
+mod cut;
 mod heard;
 mod line;
 mod plain;

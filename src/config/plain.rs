@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::cut::last_head;
 use super::heard::{Heard, Piece};
 use super::line::{Head, Line, Place, Value, table};
 use super::{Tables, Text, counts};
@@ -34,26 +35,24 @@ pub fn read_in_parts(
     account: Option<&Account>,
 ) -> io::Result<Option<Text>> {
     let mut reading = Reading::of(file, account);
-    let (mut window, mut filled) = (vec![0; window.max(1)], 0_usize);
+    let (mut seen, mut room) = (Vec::new(), window.max(1));
     loop {
-        if filled == window.len() {
-            window.resize(filled.saturating_mul(2), 0);
-        }
-        let length = match source.read(window.get_mut(filled..).unwrap_or_default()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        filled = filled.saturating_add(length);
-        let (there, is_end) = (window.get(..filled).unwrap_or_default(), length == 0);
-        let whole = if is_end { filled } else { last_head(there) };
-        if reading.take_part(there.get(..whole).unwrap_or_default()).is_none() {
+        let wanted = room.saturating_sub(seen.len());
+        seen.reserve(wanted);
+        let limit = u64::try_from(wanted).unwrap_or(u64::MAX);
+        let is_end = source.by_ref().take(limit).read_to_end(&mut seen)? < wanted;
+        let whole = if is_end { seen.len() } else { last_head(&seen) };
+        if reading.take_part(seen.get(..whole).unwrap_or_default()).is_none() {
             return Ok(None);
         }
         if is_end {
             return Ok(Some(reading.end()));
         }
-        window.copy_within(whole..filled, 0);
-        filled = filled.saturating_sub(whole);
+        // A section that is larger than the window.
+        if whole == 0 {
+            room = room.saturating_mul(2);
+        }
+        seen.drain(..whole);
     }
 }
 
@@ -135,19 +134,6 @@ impl<'a> Reading<'a> {
         }
         Some(())
     }
-}
-
-/// Finds the last head: what is before it is whole, wherever the bytes were cut off.
-fn last_head(bytes: &[u8]) -> usize {
-    let mut before = bytes;
-    while let Some(end) = before.iter().rposition(|&byte| byte == b'\n') {
-        let (others, last) = bytes.split_at_checked(end.saturating_add(1)).unwrap_or_default();
-        if last.starts_with(b"[[match]]") {
-            return others.len();
-        }
-        before = before.get(..end).unwrap_or_default();
-    }
-    0
 }
 
 /// Reads a piece that has nothing but plain lines, the heads of rules about paths, and, maybe, a head.
