@@ -10,7 +10,7 @@ pub(super) struct Piece<'t> {
     pub(super) begin: Place<'t>,
     /// Lines of the file that are before it.
     pub(super) before: usize,
-    /// Whether it is known to be right, and about somebody else.
+    /// Whether it is known to be right, and nothing is to be made of it: it is about somebody else, or it has been made.
     pub(super) is_aside: bool,
 }
 

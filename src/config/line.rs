@@ -42,8 +42,6 @@ pub(super) enum Value<'t> {
     Text(&'t str),
     /// The texts of a list, to be read again.
     Texts(Texts<'t>),
-    /// What is said in tables of one name, such as `[[match.path]]`; no line has that as a value.
-    Tables(&'t [Vec<Pair<'t>>]),
 }
 
 /// A place in the text: what is left from there on.
@@ -128,6 +126,11 @@ impl<'t> Place<'t> {
         let end = begin.after_all(is_of_key);
         let value = end.after_blanks().eat(b'=')?.after_blanks();
         Some((begin.up_to(end)?, value))
+    }
+
+    /// Goes to the value of a line that has to be of this key.
+    pub(super) fn value_of(self, key: &str) -> Option<Self> {
+        Some(self.after(key)?.after_blanks().eat(b'=')?.after_blanks())
     }
 
     /// Reads the value of a line.
@@ -313,9 +316,6 @@ impl<'de> Deserializer<'de> for &Value<'de> {
             Value::Number(number) => visitor.visit_i64(*number),
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(*texts)),
-            Value::Tables(tables) => {
-                visitor.visit_seq(SeqDeserializer::new(tables.iter().map(|pairs| table(pairs))))
-            }
         }
     }
 

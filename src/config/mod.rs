@@ -4,6 +4,7 @@ mod cut;
 mod heard;
 mod line;
 mod plain;
+mod rules;
 
 pub use plain::read_in_parts;
 

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 
 use super::cut::last_head;
 use super::heard::{Heard, Piece};
-use super::line::{Head, Line, Place, Value, table};
-use super::{Tables, Text, counts};
-use crate::policy::{Account, Entry, Match, When};
+use super::line::{Head, Line, Place, table};
+use super::{Tables, Text, counts, rules};
+use crate::policy::{Account, Entry, Match, PathRules, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
@@ -88,6 +88,12 @@ impl<'a> Reading<'a> {
                     piece = Piece { head, begin, before, is_aside: false };
                     if let (Head::Match, Some(account)) = (head, self.account) {
                         self.heard.sections(account, &mut piece, &mut place);
+                        // Rules that are ours are not listened to.
+                        let end = place;
+                        if let Some(rules) = rules::read(&mut place, &mut self.heard.lines) {
+                            self.make_of(&piece, end, Some(rules))?;
+                            piece.is_aside = true;
+                        }
                     }
                 }
                 Line::Foreign => return None,
@@ -99,11 +105,11 @@ impl<'a> Reading<'a> {
 
     fn keep(&mut self, piece: &Piece<'_>, end: Place<'_>) -> Option<()> {
         // Of two hundred sections, nearly every one.
-        if piece.is_aside { Some(()) } else { self.make_of(piece, end) }
+        if piece.is_aside { Some(()) } else { self.make_of(piece, end, None) }
     }
 
     #[inline(never)] // It takes much of the stack, whose pages are as dear as those of the heap.
-    fn make_of(&mut self, piece: &Piece<'_>, end: Place<'_>) -> Option<()> {
+    fn make_of(&mut self, piece: &Piece<'_>, end: Place<'_>, rules: Option<PathRules>) -> Option<()> {
         let lines = piece.begin.up_to(end)?;
         let origin = || format!("{}:{}", self.file, piece.before.saturating_add(1));
         match piece.head {
@@ -118,7 +124,13 @@ impl<'a> Reading<'a> {
                     let tables: Tables = toml::from_str(lines).ok()?;
                     tables.matches.into_iter().next().map(toml::Spanned::into_inner)
                 })?;
-                let (when, section) = one.split();
+                let (when, mut section) = one.split();
+                // A list that a line has written cannot be gone on with: the library says so.
+                if let Some(rules) = rules
+                    && section.path.replace(rules).is_some()
+                {
+                    return None;
+                }
                 if counts(&when, self.account) {
                     self.kept.matches.push(Entry { origin: origin(), when, section });
                 }
@@ -136,22 +148,16 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Reads a piece that has nothing but plain lines, the heads of rules about paths, and, maybe, a head.
+/// Reads a piece that has nothing but plain lines and, maybe, a head.
 fn read_pairs<T: DeserializeOwned>(lines: &str) -> Option<T> {
-    let mut rules = Vec::new();
     let mut pairs = Vec::new();
-    let (mut place, mut is_match) = (Place::first(lines.as_bytes()), false);
+    let mut place = Place::first(lines.as_bytes());
     while !place.is_last() {
         match place.line() {
-            Line::Pair(key, value) => rules.last_mut().unwrap_or(&mut pairs).push((key, value)),
-            Line::Empty => {}
-            Line::Head(head) => is_match = matches!(head, Head::Match),
-            Line::Path if is_match => rules.push(Vec::new()),
+            Line::Pair(key, value) => pairs.push((key, value)),
+            Line::Empty | Line::Head(_) => {}
             Line::Odd | Line::Path | Line::Foreign => return None,
         }
-    }
-    if !rules.is_empty() {
-        pairs.push(("path", Value::Tables(&rules)));
     }
     T::deserialize(table(&pairs)).ok()
 }
@@ -383,5 +389,57 @@ mod tests {
         assert!(right > 1000, "{right}");
         assert!(left_out > 3000, "{left_out}");
         assert!(ruled > 10, "{ruled}");
+    }
+
+    /// What rules about paths are made up of, right ones and wrong ones.
+    const RULES: &[&str] = &[
+        "pattern = 'in/**'\n",
+        "pattern = 'in/**'\n",
+        "pattern = \"*.csv\" # tables\n",
+        "  pattern\t=\t'/in/'\n",
+        "pattern='a/*/[bc]d/e-name-that-is-as-long-as-it-is'\n",
+        "pattern = 'tr\u{e4}ger'\n",
+        "pattern = 'a//b'\n",
+        "pattern-of = 'a'\n",
+        "pattern = ['a']\n",
+        "allow = ['upload', \"download\",]\n",
+        "allow = []\n",
+        "allow = 'all'\n",
+        "deny = ['mkdir','create']#\n",
+        "deny = ['some']\n",
+        "deny = [\n'all']\n",
+        "hide = true\n",
+        "hide = false # yet\n",
+        "hide = 1\n",
+        "\n",
+        " # a comment\r\n",
+        "# a \u{1} comment\n",
+        "root = '/srv'\n",
+        "[[match.path]] # again\n",
+        "  [[match.path]]\n",
+        "[[match.path]] x\n",
+        "[match.path]\n",
+        "[default]\n",
+        "[[match]]\n",
+    ];
+
+    #[test]
+    fn rules_about_paths_are_those_that_the_library_reads() {
+        let mut state = 0x5eed;
+        let (mut right, mut ruled) = (0, 0);
+        for number in 0..20_000 {
+            let mut text = String::from("[[match]]\nuser = 'bob'\n");
+            text.push_str(["", "root = '/srv'\n", "path = []\n", "hours = 'Sat'\n"][random(&mut state) % 4]);
+            for _ in 0..1 + random(&mut state) % 4 {
+                let pattern = RULES[random(&mut state) % 5];
+                text.extend(["[[match.path]]\n", pattern]);
+                text.extend((0..random(&mut state) % 4).map(|_| RULES[random(&mut state) % RULES.len()]));
+            }
+            let compared = compare(&text, &account(number));
+            right += usize::from(compared.is_right);
+            ruled += compared.ruled;
+        }
+        assert!(right > 2000, "{right}");
+        assert!(ruled > 1000, "{ruled}");
     }
 }

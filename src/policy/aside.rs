@@ -116,8 +116,11 @@ impl Aside<'_> {
         self.free.take(key.number())
     }
 
-    /// Tells whether a `[[match.path]]` may be here.
+    /// Tells whether a `[[match.path]]` may be here, behind conditions of which one cannot hold: else it is to be kept.
     pub fn takes_path(&mut self) -> bool {
+        if self.concerns {
+            return false;
+        }
         let path = Spelled::Section(Keyword::path);
         let may_be = if self.in_rule { self.is_whole() } else { self.free.have(path.number()) };
         (self.free, self.in_rule) = (Numbers::OF_RULES, true);
@@ -230,6 +233,7 @@ mod tests {
         ] {
             assert!(!aside.says(key, value), "{key} {value}");
         }
+        assert!(!aside.takes_path() && aside.says("user", "eve"));
         let umask = aside.knows("umask").unwrap();
         assert!(aside.takes(umask, true) && !aside.takes(umask, true));
         assert!(aside.takes_path() && !aside.takes_path());

@@ -64,7 +64,7 @@ impl Glob {
     ///
     /// # Errors
     /// It is none.
-    fn read(text: &[u8]) -> Result<Self, &'static str> {
+    pub fn read(text: &[u8]) -> Result<Self, &'static str> {
         Self::form(text)?;
         let path = path_of(text);
         let names = bare(path);

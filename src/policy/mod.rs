@@ -22,7 +22,7 @@ pub use choice::{
 };
 pub use glob::Glob;
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
-pub use paths::{Operation, PathRules, Verdict};
+pub use paths::{Operation, Operations, PathRule, PathRules, Verdict};
 pub use section::{CONDITIONS, KEYS, Match, Section};
 pub use when::{Account, Fingerprint, Groups, Holds, When};
 

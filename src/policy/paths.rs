@@ -72,14 +72,18 @@ impl From<Vec<PathRule>> for PathRules {
 /// One `[[match.path]]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct PathRule {
-    pattern: Glob,
+pub struct PathRule {
+    /// Which paths it is about.
+    pub pattern: Glob,
+    /// What may be done with them.
     #[serde(default)]
-    allow: Operations,
+    pub allow: Operations,
+    /// What may not.
     #[serde(default)]
-    deny: Operations,
+    pub deny: Operations,
+    /// Whether they are not there, for whatever is not allowed.
     #[serde(default)]
-    hide: bool,
+    pub hide: bool,
 }
 
 /// A key of a `[[match.path]]`.
@@ -114,7 +118,7 @@ impl RuleKey {
 
 /// A list of operations, or the word `all`, or `upload` for those that store.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Operations(u8);
+pub struct Operations(u8);
 
 impl Operations {
     const NONE: Self = Self(0);
@@ -125,6 +129,12 @@ impl Operations {
 
     fn have(self, operation: Operation) -> bool {
         self.0 & operation.bit() != 0
+    }
+
+    /// Takes in what a word of the list means; none if it means nothing.
+    pub fn take(&mut self, word: &[u8]) -> Option<()> {
+        self.0 |= Named::read(word)?.operations().0;
+        Some(())
     }
 }
 
