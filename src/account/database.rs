@@ -53,8 +53,7 @@ impl Entry for Person {
     const DATABASE: &'static str = "passwd";
 
     fn parse(line: &[u8]) -> Option<Self> {
-        let fields: Vec<_> = line.split(|&byte| byte == b':').collect();
-        let [name, _, uid, gid, _, home, shell] = fields.as_slice() else { return None };
+        let [name, _, uid, gid, _, home, shell] = fields(line)?;
         let (uid, gid) = (number(uid)?, number(gid)?);
         Some(Self { name: named(name)?, uid, gid, home: text(home), shell: text(shell) })
     }
@@ -71,8 +70,7 @@ impl Entry for Group {
     const DATABASE: &'static str = "group";
 
     fn parse(line: &[u8]) -> Option<Self> {
-        let fields: Vec<_> = line.split(|&byte| byte == b':').collect();
-        let [name, _, gid, members] = fields.as_slice() else { return None };
+        let [name, _, gid, members] = fields(line)?;
         let members = members.split(|&byte| byte == b',').filter(|member| !member.is_empty());
         Some(Self { name: named(name)?, gid: number(gid)?, members: members.map(text).collect() })
     }
@@ -88,6 +86,22 @@ impl Entry for Group {
 /// Finds an entry: in /etc, as most are, or wherever the machine has it.
 pub(super) fn find<E: Entry>(key: Key) -> Option<E> {
     local().find(|entry: &E| entry.is(key)).or_else(|| elsewhere(key))
+}
+
+/// Finds several, in no order: in one pass those that are in /etc.
+pub(super) fn find_each<E: Entry>(mut keys: Vec<Key>) -> Vec<E> {
+    let mut found = Vec::new();
+    let mut entries = local::<E>();
+    while !keys.is_empty()
+        && let Some(entry) = entries.next()
+    {
+        if let Some(at) = keys.iter().position(|key| entry.is(*key)) {
+            keys.swap_remove(at);
+            found.push(entry);
+        }
+    }
+    found.extend(keys.into_iter().filter_map(elsewhere::<E>));
+    found
 }
 
 /// Returns the entries in /etc.
@@ -133,6 +147,16 @@ fn getent(database: &str, key: &OsStr) -> Option<Vec<u8>> {
     let read = asked.stdout.take().map(|output| output.take(ANSWER).read_to_end(&mut answer));
     let status = asked.wait().ok()?;
     (status.success() && matches!(read, Some(Ok(_)))).then_some(answer)
+}
+
+/// Takes a line apart, if it has so many fields.
+fn fields<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
+    let mut fields = line.split(|&byte| byte == b':');
+    let mut all = [&[][..]; N];
+    for field in &mut all {
+        *field = fields.next()?;
+    }
+    fields.next().is_none().then_some(all)
 }
 
 /// Reads a number, as the C library does: digits alone.
@@ -213,6 +237,24 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 0);
+    }
+
+    #[test]
+    fn several_are_found_as_each_of_them_is() {
+        let groups: Vec<Group> = local().collect();
+        let all: Vec<Key> = groups.iter().map(|group| Key::Number(group.gid)).collect();
+        assert!(all.len() > 3);
+        for count in [0, 1, 2, all.len()] {
+            // The last ones first, and one that there is not.
+            let keys: Vec<Key> =
+                all.iter().rev().take(count).copied().chain([Key::Number(4_294_967_294)]).collect();
+            let mut one_by_one: Vec<Group> = keys.iter().filter_map(|key| find(*key)).collect();
+            let mut found: Vec<Group> = find_each(keys);
+            found.sort_unstable_by_key(|group| group.gid);
+            one_by_one.sort_unstable_by_key(|group| group.gid);
+            assert_eq!(found, one_by_one);
+            assert_eq!(found.len(), count);
+        }
     }
 
     #[test]

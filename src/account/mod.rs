@@ -17,7 +17,7 @@ use nix::unistd::{
 
 use crate::key::Key;
 use crate::policy::{Account, Denied, Groups};
-use database::{Group, Person, find, local};
+use database::{Group, Person, find, find_each, local};
 
 /// The most that sshd writes about an authentication: a line for each of a handful of methods.
 const AUTHENTICATION: u64 = 256 * 1024;
@@ -51,7 +51,8 @@ pub fn shell_of(name: &str) -> Option<String> {
 
 /// Finds out which groups a session of somebody would be in.
 pub fn groups_of(name: &str) -> Vec<OsString> {
-    by_name(name).map(|person| named(&groups_with(&person))).unwrap_or_default()
+    let ids = |person: Person| groups_with(&person).into_iter().map(Gid::as_raw).collect();
+    by_name(name).map(|person| named(ids(person))).unwrap_or_default()
 }
 
 /// Becomes the account, for good, so that files are seen as it sees them.
@@ -108,9 +109,9 @@ pub fn all() -> Vec<(String, u32)> {
 
 /// Finds out which groups the process is in.
 fn groups() -> Vec<OsString> {
-    let mut ids = getgroups().unwrap_or_default();
-    ids.push(getegid());
-    named(&ids)
+    // Not nix's, which asks a file in /proc first how many there can be.
+    let others = rustix::process::getgroups().unwrap_or_default();
+    named(others.into_iter().map(rustix::process::Gid::as_raw).chain([getegid().as_raw()]).collect())
 }
 
 /// Returns the number of a group of the administrator's.
@@ -133,9 +134,11 @@ fn groups_with(person: &Person) -> Vec<Gid> {
     others.chain([person.gid]).map(Gid::from_raw).collect()
 }
 
-fn named(ids: &[Gid]) -> Vec<OsString> {
-    let name = |id: &Gid| find(database::Key::Number(id.as_raw())).map(|group: Group| group.name);
-    ids.iter().filter_map(name).collect()
+fn named(mut ids: Vec<u32>) -> Vec<OsString> {
+    ids.sort_unstable();
+    ids.dedup();
+    let groups = find_each(ids.into_iter().map(database::Key::Number).collect());
+    groups.into_iter().map(|group: Group| group.name).collect()
 }
 
 /// Returns where the client is: the first word of SSH_CONNECTION.
