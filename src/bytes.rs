@@ -7,20 +7,26 @@
 /// backslash, and what is above the tilde.
 pub fn plain(bytes: &[u8]) -> usize {
     before(bytes, |eight| {
-        let odd = eight.wrapping_sub(each(b'\'' + 1)) | eight.wrapping_add(each(1)) | eight;
+        let odd = eight.wrapping_sub(each(b'\'' + 1)) | eight.wrapping_add(each(1));
         odd | (eight ^ each(b'\\')).wrapping_sub(each(1))
     })
 }
 
 /// Counts the bytes before the first one that is not printable ASCII.
 pub fn printable(bytes: &[u8]) -> usize {
-    before(bytes, |eight| eight.wrapping_sub(each(b' ')) | eight.wrapping_add(each(1)) | eight)
+    // Without an early end, which lets the compiler take many at once.
+    let is_whole = |chunk: &&[u8; 16]| chunk.iter().fold(true, |yes, byte| yes & matches!(byte, b' '..=b'~'));
+    let whole = bytes.as_chunks().0.iter().take_while(is_whole).count().wrapping_mul(16);
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole.wrapping_add(before(rest, |eight| eight.wrapping_sub(each(b' ')) | eight.wrapping_add(each(1))))
 }
 
 /// What a text may begin with, of up to thirty-two bytes. Sixteen of it are compared at once.
 #[derive(Clone, Copy)]
 pub struct Beginning {
     first: u128,
+    /// The bits of the first sixteen that belong to it.
+    bits: u128,
     more: [u8; 16],
     length: u8,
 }
@@ -30,37 +36,26 @@ impl Beginning {
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let mut all = [0; 32];
         all.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        let first = u128::from_le_bytes(*all.first_chunk()?);
-        Some(Self { first, more: *all.last_chunk()?, length: bytes.len().try_into().ok()? })
+        let length = u8::try_from(bytes.len()).ok()?;
+        let behind = u128::MAX.checked_shl(u32::from(length).saturating_mul(8)).unwrap_or_default();
+        Some(Self {
+            first: u128::from_le_bytes(*all.first_chunk()?),
+            bits: !behind,
+            more: *all.last_chunk()?,
+            length,
+        })
     }
 
     /// Returns what follows it in a text that begins so, and has sixteen bytes at least.
     pub fn cut<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         let differ = u128::from_le_bytes(*text.first_chunk()?) ^ self.first;
         let length = usize::from(self.length);
-        match FIRST.get(length) {
-            Some(first) if differ & first == 0 => text.get(length..),
-            None if differ == 0 => text.get(16..)?.strip_prefix(self.more.get(..length.checked_sub(16)?)?),
-            Some(_) | None => None,
+        match length.checked_sub(16) {
+            _ if differ & self.bits != 0 => None,
+            None | Some(0) => text.get(length..),
+            Some(more) => text.get(16..)?.strip_prefix(self.more.get(..more)?),
         }
     }
-}
-
-/// The bits of the first so many of sixteen bytes.
-const FIRST: [u128; 17] = first_bytes();
-
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "done by the compiler, which would say"
-)]
-const fn first_bytes() -> [u128; 17] {
-    let (mut bits, mut count) = ([0; 17], 1);
-    while count < 17 {
-        bits[count] = bits[count - 1] << 8 | 0xff;
-        count += 1;
-    }
-    bits
 }
 
 /// Tells whether one of `wanted`, which are ASCII, is among the bytes.
@@ -77,6 +72,17 @@ pub fn have<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
         (_, Some(first), Some(last)) => has(four(first) | four(last).rotate_right(32)),
         _ => bytes.iter().any(|byte| wanted.contains(byte)),
     }
+}
+
+/// Tells of each byte whether it is one of these.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "done by the compiler, which would say")]
+pub const fn each_of(bytes: &[u8]) -> [bool; 256] {
+    let (mut table, mut left) = ([false; 256], bytes);
+    while let [byte, rest @ ..] = left {
+        table[*byte as usize] = true;
+        left = rest;
+    }
+    table
 }
 
 /// Counts the bytes before the first one that is marked; a control character always is.

@@ -47,12 +47,11 @@ impl Heard {
     /// Listens to a section as far as it is plain; tells whether that is right, and about somebody else.
     fn section(&mut self, account: &Account, place: &mut Place<'_>) -> bool {
         let mut aside = Aside::from(account);
-        let mut here = *place;
+        let (mut here, mut lines) = (*place, self.lines);
         while let Some(next) = self.line(&mut aside, here) {
-            here = next;
-            self.lines = self.lines.saturating_add(1);
+            (here, lines) = (next, lines.wrapping_add(1));
         }
-        *place = here;
+        (*place, self.lines) = (here, lines);
         aside.is_settled()
     }
 
@@ -69,10 +68,7 @@ impl Heard {
     fn pair<'t>(&mut self, aside: &mut Aside, begin: Place<'t>) -> Option<Place<'t>> {
         let (key, value) = self.key(aside, begin)?;
         let (holds, end) = match value.peek()? {
-            b'"' | b'\'' => {
-                let (text, end) = value.quoted()?;
-                (aside.hears_text(key, text)?, end)
-            }
+            b'"' | b'\'' => text(aside, key, value)?,
             b'[' => list(aside, key, value)?,
             b'0'..=b'9' => {
                 let (number, end) = value.number()?;
@@ -106,13 +102,33 @@ fn read_key<'t>(aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)>
     Some((aside.knows(key)?, value))
 }
 
+/// Listens to a text.
+fn text<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Place<'t>)> {
+    // Of most kinds, what is right says itself where it ends.
+    begin.quoted_as(|text| aside.hears_first(key, text)).or_else(|| unusual_text(aside, key, begin))
+}
+
+#[inline(never)]
+fn unusual_text<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Place<'t>)> {
+    let (text, end) = begin.quoted()?;
+    Some((aside.hears_text(key, text)?, end))
+}
+
 /// Listens to a list of texts.
 #[inline(never)] // Most sections have none, and the loop has the registers for itself.
 fn list<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Place<'t>)> {
     let mut holds = aside.begins_list(key)?;
-    let end = begin.list(|text| {
-        holds |= aside.hears_one(key, text)?;
-        Some(())
+    let end = begin.list(|place| {
+        let first = place.quoted_as(|text| aside.hears_first(key, text));
+        let (one, end) = first.or_else(|| unusual_one(aside, key, place))?;
+        holds |= one;
+        Some(end)
     })?;
     Some((holds, end))
+}
+
+#[inline(never)]
+fn unusual_one<'t>(aside: &Aside, key: Spelled, begin: Place<'t>) -> Option<(bool, Place<'t>)> {
+    let (text, end) = begin.quoted()?;
+    Some((aside.hears_one(key, text)?, end))
 }

@@ -141,7 +141,7 @@ impl<'t> Place<'t> {
                 Some((Value::Text(str::from_utf8(text).ok()?), end))
             }
             b'[' => {
-                let end = self.list(|_| Some(()))?;
+                let end = self.list(|one| one.quoted().map(|(_, end)| end))?;
                 Some((Value::Texts(Texts(self.eat(b'[')?.after_blanks())), end))
             }
             _ => self.flag().map(|(flag, end)| (Value::Flag(flag), end)).or_else(|| {
@@ -175,16 +175,25 @@ impl<'t> Place<'t> {
         Some((begin.get(1..)?, Self(end.get(1..)?)))
     }
 
-    /// Reads a list of texts, each of which is taken.
-    pub(super) fn list(self, mut take: impl FnMut(&'t [u8]) -> Option<()>) -> Option<Self> {
+    /// Reads a text by what takes it from the beginning and returns what follows.
+    pub(super) fn quoted_as<T>(
+        self,
+        read: impl FnOnce(&'t [u8]) -> Option<(T, &'t [u8])>,
+    ) -> Option<(T, Self)> {
+        let (quote, text) = self.0.split_first().filter(|(byte, _)| matches!(byte, b'"' | b'\''))?;
+        let (value, rest) = read(text)?;
+        let (end, rest) = rest.split_first()?;
+        (end == quote).then_some((value, Self(rest)))
+    }
+
+    /// Reads a list by what reads one of it.
+    pub(super) fn list(self, mut read: impl FnMut(Self) -> Option<Self>) -> Option<Self> {
         let mut next = self.eat(b'[')?.after_blanks();
         loop {
             if let Some(end) = next.eat(b']') {
                 return Some(end);
             }
-            let (text, end) = next.quoted()?;
-            take(text)?;
-            let end = end.after_blanks();
+            let end = read(next)?.after_blanks();
             next = match end.eat(b',') {
                 Some(next) => next.after_blanks(),
                 None if end.peek() == Some(b']') => end,
@@ -219,12 +228,14 @@ impl<'t> Place<'t> {
         let end = Self(self.0.get(bytes::printable(self.0)..)?);
         match end.peek() {
             None | Some(b'\n') => Some(end),
-            // Words of other languages, or tabs.
-            Some(_) => {
-                let end = self.after_all(|byte| byte == b'\t' || !byte.is_ascii_control());
-                self.up_to(end).map(|_| end)
-            }
+            Some(_) => self.after_unusual_comment(),
         }
+    }
+
+    #[cold] // Words of other languages, or tabs.
+    fn after_unusual_comment(self) -> Option<Self> {
+        let end = self.after_all(|byte| byte == b'\t' || !byte.is_ascii_control());
+        self.up_to(end).map(|_| end)
     }
 
     fn eat(self, byte: u8) -> Option<Self> {
@@ -265,17 +276,7 @@ fn is_of_key(byte: u8) -> bool {
     OF_KEYS.get(usize::from(byte)) == Some(&true)
 }
 
-const OF_KEYS: [bool; 256] = each_of(b"-abcdefghijklmnopqrstuvwxyz");
-
-#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "done by the compiler, which would say")]
-const fn each_of(bytes: &[u8]) -> [bool; 256] {
-    let (mut table, mut left) = ([false; 256], bytes);
-    while let [byte, rest @ ..] = left {
-        table[*byte as usize] = true;
-        left = rest;
-    }
-    table
-}
+const OF_KEYS: [bool; 256] = bytes::each_of(b"-abcdefghijklmnopqrstuvwxyz");
 
 /// The texts of a list that is plain, and what follows it.
 #[derive(Clone, Copy)]

@@ -44,7 +44,10 @@ fn say<'t, T>(said: &mut Option<T>, (value, end): (T, Place<'t>)) -> Option<Plac
 
 fn operations(value: Place<'_>) -> Option<(Operations, Place<'_>)> {
     let mut all = Operations::default();
-    let end = value.list(|word| all.take(word))?;
+    let end = value.list(|one| {
+        let (word, end) = one.quoted()?;
+        all.take(word).map(|()| end)
+    })?;
     Some((all, end))
 }
 

@@ -60,19 +60,38 @@ impl Aside<'_> {
         fits.ok().map(|()| true)
     }
 
-    /// Reads a value that is a text.
-    pub fn hears_text(&self, key: Spelled, text: &[u8]) -> Option<bool> {
+    /// Reads what a text begins with, of a kind that says itself where it ends; none if it is another kind, or something unusual.
+    #[inline(always)] // One place each, for a text and for one of a list.
+    pub fn hears_first<'t>(&self, key: Spelled, text: &'t [u8]) -> Option<(bool, &'t [u8])> {
+        let account = self.account;
+        let any = |rest| (true, rest);
         match key {
-            Spelled::Section(Keyword::root) => Root::form(text).map(|()| true).ok(),
-            Spelled::Rule(RuleKey::Pattern) => Glob::form(text).map(|()| true).ok(),
-            Spelled::Section(word) if takes_list(word) => self.can_hold(word, text),
+            Spelled::Section(Keyword::root) => Root::first(text).map(any),
+            Spelled::Section(Keyword::user) => first_user(text, account),
+            Spelled::Section(Keyword::from) => Network::first(text, account.address),
+            Spelled::Section(Keyword::group) if self.concerns => first_group(text, account),
+            Spelled::Section(Keyword::principal) => first_principal(text, account),
+            Spelled::Section(Keyword::key) => first_key(text, account),
+            Spelled::Section(Keyword::group | Keyword::names) | Spelled::Rule(RuleKey::Pattern) => {
+                Glob::first(text).map(any)
+            }
             Spelled::Section(Keyword::umask | Keyword::file_mode | Keyword::directory_mode) => {
-                Octal::read(text).map(|_| true)
+                Octal::first(text).map(any)
             }
             Spelled::Section(
                 Keyword::max_file_size | Keyword::max_session_size | Keyword::min_free_space,
-            ) => Bytes::read(text).map(|_| true),
-            Spelled::Section(Keyword::expires) if Expiry::day(text).is_some() => Some(true),
+            ) => Bytes::first(text).map(any),
+            Spelled::Section(Keyword::expires) => Expiry::first(text).map(any),
+            Spelled::Section(_) | Spelled::Rule(_) => None,
+        }
+    }
+
+    /// Reads a value that is a text.
+    #[inline(never)] // Few are so unusual.
+    pub fn hears_text(&self, key: Spelled, text: &[u8]) -> Option<bool> {
+        match key {
+            Spelled::Rule(RuleKey::Pattern) => Glob::form(text).map(|()| true).ok(),
+            Spelled::Section(word) if takes_list(word) => self.can_hold(word, text),
             _ => self.hears(key, str::from_utf8(text).ok()?),
         }
     }
@@ -136,6 +155,34 @@ impl Aside<'_> {
     fn is_whole(&self) -> bool {
         !(self.in_rule && self.free.have(Spelled::Rule(RuleKey::Pattern).number()))
     }
+}
+
+// One function for each condition, so that none has to make room for what only another one needs.
+
+#[inline(never)]
+fn first_key<'t>(text: &'t [u8], account: &Account) -> Option<(bool, &'t [u8])> {
+    let (print, rest) = Fingerprint::first(text)?;
+    Some((account.has_key(print), rest))
+}
+
+#[inline(never)]
+fn first_user<'t>(text: &'t [u8], account: &Account) -> Option<(bool, &'t [u8])> {
+    first_name(text, account.names())
+}
+
+#[inline(never)]
+fn first_group<'t>(text: &'t [u8], account: &Account) -> Option<(bool, &'t [u8])> {
+    first_name(text, account.group_names())
+}
+
+#[inline(never)]
+fn first_principal<'t>(text: &'t [u8], account: &Account) -> Option<(bool, &'t [u8])> {
+    first_name(text, account.principals())
+}
+
+fn first_name<'t, 'n>(text: &'t [u8], mut names: impl Iterator<Item = &'n [u8]>) -> Option<(bool, &'t [u8])> {
+    let (first, rest) = Glob::first_name(text)?;
+    Some((names.any(|name| name == first), rest))
 }
 
 impl Spelled {

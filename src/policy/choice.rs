@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::when::Account;
 use super::{Denied, token};
+use crate::bytes;
 
 /// Whether something is allowed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -210,6 +211,11 @@ impl Root {
 }
 
 impl Root {
+    /// Takes an absolute path of plain letters from the beginning of a text.
+    pub(super) fn first(text: &[u8]) -> Option<&[u8]> {
+        text.get(bytes::plain(text)..).filter(|_| text.starts_with(b"/"))
+    }
+
     /// Tells that a text is one for a root.
     pub(super) fn form(text: &[u8]) -> Result<(), &'static str> {
         // Relative to what would be sshd's affair.
@@ -238,6 +244,15 @@ impl FromStr for Bytes {
 }
 
 impl Bytes {
+    /// Takes up to eight digits and a unit from the beginning of a text.
+    pub(super) fn first(text: &[u8]) -> Option<&[u8]> {
+        let count =
+            text.iter().position(|byte| !byte.is_ascii_digit()).filter(|count| (1..=8).contains(count))?;
+        match text.get(count..)? {
+            [b'K' | b'M' | b'G', rest @ ..] | rest => Some(rest),
+        }
+    }
+
     /// Reads a text; none if it does not fit.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let (digits, unit) = match text {
@@ -309,6 +324,14 @@ impl FromStr for Octal {
 }
 
 impl Octal {
+    /// Takes three digits from the beginning of a text.
+    pub(super) fn first(text: &[u8]) -> Option<&[u8]> {
+        match text {
+            [b'0'..=b'7', b'0'..=b'7', b'0'..=b'7', rest @ ..] => Some(rest),
+            _ => None,
+        }
+    }
+
     /// Reads a text; none if it does not fit.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let more = |bits: u32, &byte: &u8| {

@@ -77,6 +77,28 @@ impl Glob {
         Parts { text: Some(self.text.bytes()), patterns: &self.patterns }
     }
 
+    /// Takes a name from the beginning of a text: a pattern that matches nothing else.
+    pub(super) fn first_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
+        let length = text.iter().position(|&byte| !is_of_name(byte))?;
+        let (name, rest) = text.split_at_checked(length).filter(|_| length <= LENGTH)?;
+        // What begins with a dot may be none.
+        (!matches!(name, [] | [b'.', ..])).then_some((name, rest))
+    }
+
+    /// Takes a pattern of the plainest form from the beginning of a text: names with stars, and `**`, between slashes.
+    #[inline(never)] // Most sections have none, and who calls it needs the registers.
+    pub(super) fn first(text: &[u8]) -> Option<&[u8]> {
+        let mut next = text;
+        loop {
+            let rest = next.strip_prefix(b"**").or_else(|| starred(next))?;
+            match rest.split_first()? {
+                (b'/', after) => next = after,
+                (b'*', _) => return None,
+                _ => return Some(rest),
+            }
+        }
+    }
+
     /// Tells whether a text is a pattern for one of the names, as what is read from it would.
     pub(super) fn finds<'n>(
         text: &[u8],
@@ -306,6 +328,26 @@ fn form_of_one(text: &[u8]) -> Result<(), &'static str> {
 fn is_name(text: &[u8]) -> bool {
     !matches!(text, b"" | b"." | b"..") && text.len() <= LENGTH && !bytes::have(text, SPECIAL)
 }
+
+/// Takes a name with stars from the beginning.
+fn starred(text: &[u8]) -> Option<&[u8]> {
+    let name = |text: &[u8]| text.iter().position(|&byte| !is_of_name(byte));
+    // What begins with a dot may be no name.
+    let mut rest = text.get(name(text)?..).filter(|_| !text.starts_with(b"."))?;
+    while let Some(after) = rest.strip_prefix(b"*").filter(|after| !after.starts_with(b"*")) {
+        rest = after.get(name(after)?..)?;
+    }
+    let length = text.len().wrapping_sub(rest.len());
+    (1..=LENGTH).contains(&length).then_some(rest)
+}
+
+/// Tells whether a byte can only be itself, and be in a quoted text.
+fn is_of_name(byte: u8) -> bool {
+    OF_NAMES.get(usize::from(byte)) == Some(&true)
+}
+
+const OF_NAMES: [bool; 256] =
+    bytes::each_of(b"-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
 
 /// What can be something else in a pattern than itself.
 const SPECIAL: [u8; 5] = *b"*/?[\\";

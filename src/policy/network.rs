@@ -11,9 +11,25 @@ pub struct Network(IpNet);
 
 impl Network {
     /// Reads a text; none if it does not fit.
-    #[inline(never)] // Most sections have none, and who calls it needs the registers.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         plain(text).or_else(|| any(str::from_utf8(text).ok()?).ok()).map(Self)
+    }
+
+    /// Takes a network of the plainest form from the beginning of a text, and tells whether the address is in it.
+    #[inline(never)] // Most sections have none, and who calls it needs the registers.
+    pub(super) fn first(text: &[u8], address: Option<IpAddr>) -> Option<(bool, &[u8])> {
+        let Some((network, rest)) = ipv4(text) else { return Self::first_ipv6(text, address) };
+        let holds =
+            |address: IpAddr| matches!(address.to_canonical(), IpAddr::V4(own) if network.contains(&own));
+        Some((address.is_some_and(holds), rest))
+    }
+
+    #[inline(never)] // As above.
+    fn first_ipv6(text: &[u8], address: Option<IpAddr>) -> Option<(bool, &[u8])> {
+        let (network, rest) = ipv6(text)?;
+        let holds =
+            |address: IpAddr| matches!(address.to_canonical(), IpAddr::V6(own) if network.contains(&own));
+        Some((address.is_some_and(holds), rest))
     }
 
     /// Tells whether an address is in it.
@@ -53,25 +69,26 @@ fn any(text: &str) -> Result<IpNet, String> {
 
 /// Reads the forms that nearly all have, if they are right: a session reads all of a file before its first reply.
 fn plain(text: &[u8]) -> Option<IpNet> {
-    ipv4(text).map(IpNet::V4).or_else(|| ipv6(text).map(IpNet::V6))
+    let ipv4 = ipv4(text).map(|(network, rest)| (IpNet::V4(network), rest));
+    let either = ipv4.or_else(|| ipv6(text).map(|(network, rest)| (IpNet::V6(network), rest)));
+    either.filter(|(_, rest)| rest.is_empty()).map(|(network, _)| network)
 }
 
-/// Reads `192.0.2.0/24`, or `192.0.2.7`.
-fn ipv4(text: &[u8]) -> Option<Ipv4Net> {
-    let (first, rest) = octet(text, b'.')?;
-    let (second, rest) = octet(rest, b'.')?;
-    let (third, rest) = octet(rest, b'.')?;
-    let (fourth, length) = match octet(rest, b'/') {
-        Some((fourth, rest)) => (fourth, number(rest)?),
-        None => (number(rest)?, 32),
-    };
+#[inline(always)]
+/// Takes `192.0.2.0/24`, or `192.0.2.7`, from the beginning.
+fn ipv4(text: &[u8]) -> Option<(Ipv4Net, &[u8])> {
+    let (first, rest) = number(text)?;
+    let (second, rest) = number(after(rest, b'.')?)?;
+    let (third, rest) = number(after(rest, b'.')?)?;
+    let (fourth, rest) = number(after(rest, b'.')?)?;
+    let (length, rest) = after(rest, b'/').map_or(Some((32, rest)), number)?;
     let address = Ipv4Addr::new(first, second, third, fourth);
     let behind = address.to_bits().checked_shl(length.into()).unwrap_or_default();
-    Ipv4Net::new(address, length).ok().filter(|_| behind == 0)
+    Some((Ipv4Net::new(address, length).ok().filter(|_| behind == 0)?, rest))
 }
 
-/// Reads `2001:db8::/32`, with up to six groups before the colons.
-fn ipv6(text: &[u8]) -> Option<Ipv6Net> {
+/// Takes `2001:db8::/32`, with up to six groups before the colons, from the beginning.
+fn ipv6(text: &[u8]) -> Option<(Ipv6Net, &[u8])> {
     let (mut bits, mut rest) = (0_u128, text);
     for groups in 1..=6_u32 {
         let (group, after) = hexadecimal(rest)?;
@@ -79,9 +96,10 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Net> {
         match after {
             [b':', b':', b'/', after @ ..] => {
                 let bits = bits.wrapping_shl(groups.wrapping_mul(16).wrapping_neg());
-                let length = number(after)?;
+                let (length, rest) = number(after)?;
                 let behind = bits.checked_shl(length.into()).unwrap_or_default();
-                return Ipv6Net::new(Ipv6Addr::from_bits(bits), length).ok().filter(|_| behind == 0);
+                let network = Ipv6Net::new(Ipv6Addr::from_bits(bits), length).ok().filter(|_| behind == 0)?;
+                return Some((network, rest));
             }
             [b':', after @ ..] => rest = after,
             _ => return None,
@@ -90,29 +108,23 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Net> {
     None
 }
 
-/// Takes a number from the beginning, and what has to follow it.
-fn octet(text: &[u8], follows: u8) -> Option<(u8, &[u8])> {
+/// Takes a decimal number without zeros before it from the beginning.
+#[inline(always)] // It is nearly as short as what a call costs.
+fn number(text: &[u8]) -> Option<(u8, &[u8])> {
+    let tens = |tens: u8, ones: u8| (tens & 0xf).wrapping_mul(10).wrapping_add(ones & 0xf);
     match text {
-        [a, end, rest @ ..] if *end == follows => Some((number(&[*a])?, rest)),
-        [a, b, end, rest @ ..] if *end == follows => Some((number(&[*a, *b])?, rest)),
-        [a, b, c, end, rest @ ..] if *end == follows => Some((number(&[*a, *b, *c])?, rest)),
+        [a @ b'1'..=b'2', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] => {
+            Some((tens(*a, *b).checked_mul(10)?.checked_add(c & 0xf)?, rest))
+        }
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', rest @ ..] => Some((tens(*a, *b), rest)),
+        [a @ b'0'..=b'9', rest @ ..] => Some((a & 0xf, rest)),
         _ => None,
     }
 }
 
-/// Reads a decimal number, without zeros before it.
-#[inline(always)] // As it is nearly always known how many digits there are.
-fn number(text: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| Some(byte.wrapping_sub(b'0')).filter(|&digit| digit < 10);
-    match *text {
-        [a] => digit(a),
-        [a @ b'1'..=b'9', b] => Some(digit(a)?.wrapping_mul(10).wrapping_add(digit(b)?)),
-        [a @ b'1'..=b'2', b, c] => {
-            let tens = digit(a)?.wrapping_mul(10).wrapping_add(digit(b)?);
-            tens.checked_mul(10)?.checked_add(digit(c)?)
-        }
-        _ => None,
-    }
+/// Goes past a byte that has to be here.
+fn after(text: &[u8], byte: u8) -> Option<&[u8]> {
+    text.split_first().filter(|(first, _)| **first == byte).map(|(_, rest)| rest)
 }
 
 /// Takes a group of one to four digits from the beginning.

@@ -129,6 +129,13 @@ impl Expiry {
 }
 
 impl Expiry {
+    /// Takes a day from the beginning of a text.
+    #[inline(never)]
+    pub(super) fn first(text: &[u8]) -> Option<&[u8]> {
+        let (day, rest) = text.split_at_checked("2027-01-31".len())?;
+        Self::day(day).map(|_| rest)
+    }
+
     /// Reads a day; none if it is none, or a moment.
     pub(super) fn day(text: &[u8]) -> Option<Self> {
         let [a, b, c, d, b'-', e, f, b'-', g, h] = *text else { return None };

@@ -217,6 +217,11 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Fingerprint {
+    /// Takes a fingerprint from the beginning of a text.
+    pub(super) fn first(text: &[u8]) -> Option<(&[u8], &[u8])> {
+        text.split_at_checked("SHA256:".len().wrapping_add(43)).filter(|(print, _)| Self::form(print).is_ok())
+    }
+
     /// Tells that a text is a fingerprint.
     pub(super) fn form(text: &[u8]) -> Result<(), &'static str> {
         let digest = text.strip_prefix(b"SHA256:").unwrap_or_default();
