@@ -59,7 +59,7 @@ pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> 
 
 /// Reads the sections of a file.
 fn read_file(path: &Path, mut file: File, account: Option<&Account>) -> Result<Text, Wrong> {
-    let name = path.display().to_string();
+    let name = path.to_string_lossy();
     let unread = |error| wrong(path, &Unread::Failed(error));
     let mut limited = (&file).take(SIZE.saturating_add(1));
     let text = config::read_in_parts(&name, &mut limited, WINDOW, account).map_err(unread)?;
