@@ -24,9 +24,9 @@ pub fn printable(bytes: &[u8]) -> usize {
 /// What a text may begin with, of up to thirty-two bytes. Sixteen of it are compared at once.
 #[derive(Clone, Copy)]
 pub struct Beginning {
-    first: u128,
+    first: [u8; 16],
     /// The bits of the first sixteen that belong to it.
-    bits: u128,
+    bits: [u8; 16],
     more: [u8; 16],
     length: u8,
 }
@@ -38,20 +38,16 @@ impl Beginning {
         all.get_mut(..bytes.len())?.copy_from_slice(bytes);
         let length = u8::try_from(bytes.len()).ok()?;
         let behind = u128::MAX.checked_shl(u32::from(length).saturating_mul(8)).unwrap_or_default();
-        Some(Self {
-            first: u128::from_le_bytes(*all.first_chunk()?),
-            bits: !behind,
-            more: *all.last_chunk()?,
-            length,
-        })
+        let bits = (!behind).to_le_bytes();
+        Some(Self { first: *all.first_chunk()?, bits, more: *all.last_chunk()?, length })
     }
 
     /// Returns what follows it in a text that begins so, and has sixteen bytes at least.
     pub fn cut<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
-        let differ = u128::from_le_bytes(*text.first_chunk()?) ^ self.first;
+        let differ = u128::from_le_bytes(*text.first_chunk()?) ^ u128::from_le_bytes(self.first);
         let length = usize::from(self.length);
         match length.checked_sub(16) {
-            _ if differ & self.bits != 0 => None,
+            _ if differ & u128::from_le_bytes(self.bits) != 0 => None,
             None | Some(0) => text.get(length..),
             Some(more) => text.get(16..)?.strip_prefix(self.more.get(..more)?),
         }

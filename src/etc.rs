@@ -49,11 +49,11 @@ pub fn read(named: Option<&Path>, line: &Section, account: Option<&Account>) -> 
                 return Err(refuse(&path, "an included file includes no other".into()));
             }
             config.matches.extend(text.matches);
-            config.default.extend(text.default);
+            config.default.extend(text.default.map(|entry| *entry));
         }
     }
     config.matches.extend(matches);
-    config.default.extend(default);
+    config.default.extend(default.map(|entry| *entry));
     Ok(config)
 }
 

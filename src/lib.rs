@@ -286,7 +286,7 @@ mod tests {
         let patience = |default: &str| {
             let file = config::read("f", default, None).unwrap();
             let config = Config {
-                default: file.default.into_iter().collect(),
+                default: file.default.into_iter().map(|entry| *entry).collect(),
                 ..Config::of_line(options.line.clone())
             };
             let patience = config.terms(&bob, Timestamp::now()).patience();

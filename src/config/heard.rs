@@ -16,8 +16,12 @@ pub(super) struct Piece<'t> {
 
 /// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
 pub(super) struct Heard {
-    /// What is before the value, and the key: the last of those that have the same slot.
-    keys: [Option<(Beginning, Spelled)>; 64],
+    /// What is before the value, and the key: more than most files have, and so few that they take little of the stack.
+    keys: [Option<(Beginning, Spelled)>; 32],
+    /// Where among them is the last of those that have the same slot.
+    numbers: [u8; 64],
+    /// Where the next one comes.
+    next: u8,
     /// Lines that have been read.
     pub(super) lines: usize,
 }
@@ -25,7 +29,7 @@ pub(super) struct Heard {
 impl Heard {
     /// Nothing yet.
     pub(super) fn nothing() -> Self {
-        Self { keys: [None; 64], lines: 0 }
+        Self { keys: [None; 32], numbers: [0; 64], next: 0, lines: 0 }
     }
 
     /// Listens to a section whose head has been read, and to those after it as long as nothing is to be kept of them.
@@ -84,14 +88,17 @@ impl Heard {
 
     /// Finds the key of a line, and where its value begins.
     fn key<'t>(&mut self, aside: &Aside, begin: Place<'t>) -> Option<(Spelled, Place<'t>)> {
-        let heard = self.keys.get_mut(begin.slot())?;
-        if let Some((beginning, key)) = heard
+        let number = self.numbers.get_mut(begin.slot())?;
+        if let Some((beginning, key)) = self.keys.get(usize::from(*number))?
             && let Some(value) = begin.after_beginning(beginning)
         {
             return Some((*key, value));
         }
         let (key, value) = read_key(aside, begin)?;
-        *heard = begin.beginning(value).map(|beginning| (beginning, key));
+        *number = self.next;
+        *self.keys.get_mut(usize::from(self.next))? =
+            begin.beginning(value).map(|beginning| (beginning, key));
+        self.next = self.next.wrapping_add(1) % 32;
         Some((key, value))
     }
 }

@@ -22,8 +22,8 @@ pub struct Text {
     pub include: Vec<String>,
     /// The `[[match]]` sections, in their order.
     pub matches: Vec<Entry>,
-    /// The `[default]` section.
-    pub default: Option<Entry>,
+    /// The `[default]` section; in a box, as all of this is handed on.
+    pub default: Option<Box<Entry>>,
 }
 
 /// What is wrong with a file, and where.
@@ -86,10 +86,9 @@ fn read_all(file: &str, text: &str, account: Option<&Account>) -> Result<Text, W
         Entry { origin, when, section }
     });
     let matches = matches.filter(|entry| counts(&entry.when, account)).collect();
-    let default = tables.default.map(|table| Entry {
-        origin: origin(table.span().start),
-        when: When::default(),
-        section: table.into_inner(),
+    let default = tables.default.map(|table| {
+        let origin = origin(table.span().start);
+        Box::new(Entry { origin, when: When::default(), section: table.into_inner() })
     });
     Ok(Text { include: tables.include, matches, default })
 }

@@ -14,7 +14,7 @@ use super::cut::last_head;
 use super::heard::{Heard, Piece};
 use super::line::{Head, Line, Place, table};
 use super::{Tables, Text, counts, rules};
-use crate::policy::{Account, Entry, Match, PathRules, When};
+use crate::policy::{Account, Entry, Match, PathRules, Section, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
@@ -108,10 +108,9 @@ impl<'a> Reading<'a> {
         if piece.is_aside { Some(()) } else { self.make_of(piece, end, None) }
     }
 
-    #[inline(never)] // It takes much of the stack, whose pages are as dear as those of the heap.
+    #[inline(never)] // Of two hundred sections, few are kept.
     fn make_of(&mut self, piece: &Piece<'_>, end: Place<'_>, rules: Option<PathRules>) -> Option<()> {
         let lines = piece.begin.up_to(end)?;
-        let origin = || format!("{}:{}", self.file, piece.before.saturating_add(1));
         match piece.head {
             // Nothing is before the first section, as in each part but the first.
             Head::Preamble if lines.is_empty() => {}
@@ -120,11 +119,7 @@ impl<'a> Reading<'a> {
                 self.kept.include = include;
             }
             Head::Match => {
-                let one: Match = read_pairs(lines).or_else(|| {
-                    let tables: Tables = toml::from_str(lines).ok()?;
-                    tables.matches.into_iter().next().map(toml::Spanned::into_inner)
-                })?;
-                let (when, mut section) = one.split();
+                let (when, mut section) = conditions_and_section(lines)?;
                 // A list that a line has written cannot be gone on with: the library says so.
                 if let Some(rules) = rules
                     && section.path.replace(rules).is_some()
@@ -132,20 +127,40 @@ impl<'a> Reading<'a> {
                     return None;
                 }
                 if counts(&when, self.account) {
-                    self.kept.matches.push(Entry { origin: origin(), when, section });
+                    self.kept.matches.push(Entry { origin: self.origin(piece), when, section });
                 }
             }
             Head::Default if self.kept.default.is_some() => return None,
             Head::Default => {
-                let section = read_pairs(lines).or_else(|| {
-                    let tables: Tables = toml::from_str(lines).ok()?;
-                    tables.default.map(toml::Spanned::into_inner)
-                })?;
-                self.kept.default = Some(Entry { origin: origin(), when: When::default(), section });
+                let (when, section) = (When::default(), default_section(lines)?);
+                self.kept.default = Some(Box::new(Entry { origin: self.origin(piece), when, section }));
             }
         }
         Some(())
     }
+
+    fn origin(&self, piece: &Piece<'_>) -> String {
+        format!("{}:{}", self.file, piece.before.saturating_add(1))
+    }
+}
+
+// What is read takes much of the stack, whose pages are as dear as those of the heap.
+
+#[inline(never)]
+fn conditions_and_section(lines: &str) -> Option<(When, Section)> {
+    let one: Match = read_pairs(lines).or_else(|| {
+        let tables: Tables = toml::from_str(lines).ok()?;
+        tables.matches.into_iter().next().map(toml::Spanned::into_inner)
+    })?;
+    Some(one.split())
+}
+
+#[inline(never)]
+fn default_section(lines: &str) -> Option<Section> {
+    read_pairs(lines).or_else(|| {
+        let tables: Tables = toml::from_str(lines).ok()?;
+        tables.default.map(toml::Spanned::into_inner)
+    })
 }
 
 /// Reads a piece that has nothing but plain lines and, maybe, a head.
@@ -175,7 +190,6 @@ mod tests {
     use super::super::read_all;
     use super::*;
     use crate::key::Key;
-    use crate::policy::Section;
 
     /// Lines of which files are made up, right ones and wrong ones.
     const LINES: &[&str] = &[
@@ -414,6 +428,26 @@ mod tests {
         assert!(right > 1000, "{right}");
         assert!(left_out > 3000, "{left_out}");
         assert!(ruled > 10, "{ruled}");
+    }
+
+    #[test]
+    fn more_keys_than_are_remembered_are_read_as_well() {
+        let flags =
+            ["no-overwrite", "no-preserve", "drop-box", "allow-set-id", "ignore-modes", "ignore-times"];
+        let numbers = ["max-sessions", "max-session-files", "idle-timeout", "stall-timeout", "time-limit"];
+        let said = |key: &str, value: &str| [format!("{key} = {value}\n"), format!("{key}={value}\n")];
+        let more = flags.iter().flat_map(|key| said(key, "true"));
+        let more = more.chain(numbers.iter().flat_map(|key| said(key, "17")));
+        let lines = LINES.iter().filter(|line| !line.starts_with('[')).map(|line| (*line).to_owned());
+        let sections = lines.chain(more).map(|line| format!("[[match]]\nuser = 'eve'\n{line}"));
+        let right: Vec<String> =
+            sections.filter(|section| compare(section, &account(2)).left_out == Some(1)).collect();
+        assert!(right.len() > 60, "{}", right.len());
+        for step in [1, 7, 31] {
+            let order = (0..right.len() * 3).map(|number| right[number * step % right.len()].as_str());
+            let compared = compare(&order.collect::<String>(), &account(2));
+            assert_eq!(compared.left_out, Some(right.len() * 3));
+        }
     }
 
     /// What rules about paths are made up of, right ones and wrong ones.
