@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
         let kept: Vec<_> = all.filter(|(when, _)| when.concerns(&account)).collect();
         let entries = read.matches.iter().map(|entry| (entry.when.clone(), entry.section.clone()));
         assert_eq!(entries.collect::<Vec<_>>(), kept);
-        for entry in read.matches.iter().chain(&read.default) {
+        for entry in read.matches.iter().chain(read.default.as_deref()) {
             let line: usize = entry.origin.strip_prefix("f:").unwrap().parse().unwrap();
             assert!((1..=text.split('\n').count()).contains(&line), "{}", entry.origin);
         }
