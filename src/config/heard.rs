@@ -16,20 +16,23 @@ pub(super) struct Piece<'t> {
 
 /// The keys of earlier sections. Many are written after the same pattern, so that what begins a line has been read before.
 pub(super) struct Heard {
-    /// What is before the value, and the key: more than most files have, and so few that they take little of the stack.
-    keys: [Option<(Beginning, Spelled)>; 32],
+    /// What is before the value, and the key.
+    keys: [Option<(Beginning, Spelled)>; REMEMBERED],
     /// Where among them is the last of those that have the same slot.
     numbers: [u8; 64],
     /// Where the next one comes.
-    next: u8,
+    next: usize,
     /// Lines that have been read.
     pub(super) lines: usize,
 }
 
+/// More than most files have, and so few that they take little of the stack; a further one takes the place of the oldest.
+const REMEMBERED: usize = 32;
+
 impl Heard {
     /// Nothing yet.
     pub(super) fn nothing() -> Self {
-        Self { keys: [None; 32], numbers: [0; 64], next: 0, lines: 0 }
+        Self { keys: [None; REMEMBERED], numbers: [0; 64], next: 0, lines: 0 }
     }
 
     /// Listens to a section whose head has been read, and to those after it as long as nothing is to be kept of them.
@@ -95,10 +98,11 @@ impl Heard {
             return Some((*key, value));
         }
         let (key, value) = read_key(aside, begin)?;
-        *number = self.next;
-        *self.keys.get_mut(usize::from(self.next))? =
-            begin.beginning(value).map(|beginning| (beginning, key));
-        self.next = self.next.wrapping_add(1) % 32;
+        if let Some(beginning) = begin.beginning(value) {
+            *number = self.next.try_into().ok()?;
+            *self.keys.get_mut(self.next)? = Some((beginning, key));
+            self.next = self.next.wrapping_add(1) % REMEMBERED;
+        }
         Some((key, value))
     }
 }
