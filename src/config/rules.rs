@@ -24,7 +24,7 @@ fn rule(place: &mut Place<'_>, lines: &mut usize) -> Option<PathRule> {
         let end = match line.peek() {
             None | Some(b'[') => break,
             Some(b'\n' | b'#') => line,
-            Some(b'p') => say(&mut pattern, line.value_of("pattern")?.quoted()?)?,
+            Some(b'p') => say(&mut pattern, glob(line.value_of("pattern")?)?)?,
             Some(b'a') => say(&mut allow, operations(line.value_of("allow")?)?)?,
             Some(b'd') => say(&mut deny, operations(line.value_of("deny")?)?)?,
             Some(_) => say(&mut hide, line.value_of("hide")?.flag()?)?,
@@ -32,14 +32,21 @@ fn rule(place: &mut Place<'_>, lines: &mut usize) -> Option<PathRule> {
         *place = end.past()?;
         *lines = lines.saturating_add(1);
     }
-    let pattern = Glob::read(pattern?).ok()?;
     let (allow, deny) = (allow.unwrap_or_default(), deny.unwrap_or_default());
-    Some(PathRule { pattern, allow, deny, hide: hide.unwrap_or_default() })
+    Some(PathRule { pattern: pattern?, allow, deny, hide: hide.unwrap_or_default() })
 }
 
 /// Takes what a line says of a key, unless an earlier one has said it; returns where the value ends.
 fn say<'t, T>(said: &mut Option<T>, (value, end): (T, Place<'t>)) -> Option<Place<'t>> {
     said.replace(value).is_none().then_some(end)
+}
+
+fn glob(value: Place<'_>) -> Option<(Glob, Place<'_>)> {
+    // Nearly all are plain, and looked at once.
+    value.quoted_as(Glob::take).or_else(|| {
+        let (text, end) = value.quoted()?;
+        Some((Glob::read(text).ok()?, end))
+    })
 }
 
 fn operations(value: Place<'_>) -> Option<(Operations, Place<'_>)> {

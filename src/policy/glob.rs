@@ -73,6 +73,14 @@ impl Glob {
         Ok(Self { anchored: bytes::have(path, *b"/"), text: names.into(), patterns })
     }
 
+    /// Takes a pattern of the plainest form from the beginning of a text, of which nothing has to be made.
+    pub fn take(text: &[u8]) -> Option<(Self, &[u8])> {
+        let rest = Self::first(text)?;
+        let names = text.get(..text.len().checked_sub(rest.len())?)?;
+        let glob = Self { anchored: bytes::have(names, *b"/"), text: names.into(), patterns: Box::default() };
+        Some((glob, rest))
+    }
+
     fn parts(&self) -> Parts<'_> {
         Parts { text: Some(self.text.bytes()), patterns: &self.patterns }
     }
@@ -430,6 +438,47 @@ mod tests {
             let [one, other]: [Glob; 2] = [one.parse().unwrap(), other.parse().unwrap()];
             assert_eq!(one == other, same, "{one:?} {other:?}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_at_once_is_what_is_read() {
+        let mut taken = 0;
+        for pattern in [
+            "a",
+            "*",
+            "*.csv",
+            "a*b*c",
+            "in/**",
+            "**",
+            "**/x",
+            "a/**/b-*.x",
+            "in/*/ready",
+            "a.b",
+            "",
+            ".",
+            "..",
+            ".a",
+            "a/",
+            "/a",
+            "a//b",
+            "a**",
+            "**a",
+            "a/.b",
+            "a?",
+            "[a]",
+            "a\\b",
+            "tr\u{e4}ger",
+            "a b",
+            "a-name-of-more-letters-than-others/*",
+        ] {
+            let text = format!("{pattern}\" # more");
+            let Some((glob, rest)) = Glob::take(text.as_bytes()).filter(|(_, rest)| rest[0] == b'"') else {
+                continue;
+            };
+            assert_eq!((Ok(glob), rest), (Glob::read(pattern.as_bytes()), &b"\" # more"[..]), "{pattern}");
+            taken += 1;
+        }
+        assert_eq!(taken, 11);
     }
 
     #[test]
