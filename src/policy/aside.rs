@@ -81,6 +81,7 @@ impl Aside<'_> {
             Spelled::Section(
                 Keyword::max_file_size | Keyword::max_session_size | Keyword::min_free_space,
             ) => Bytes::first(text).map(any),
+            Spelled::Section(Keyword::hours) => Hours::first(text).map(|(_, rest)| (true, rest)),
             Spelled::Section(Keyword::expires) => Expiry::first(text).map(any),
             Spelled::Section(_) | Spelled::Rule(_) => None,
         }

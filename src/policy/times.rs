@@ -12,7 +12,7 @@ use super::choice::parsed;
 /// Days and times of the week: `Mon-Fri 08:00-18:00`, `22:00-06:00`, `Sat`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hours {
-    days: [bool; 7],
+    days: Days,
     from: Time,
     to: Time,
 }
@@ -21,11 +21,11 @@ impl Hours {
     /// Tells whether it is one of them. What goes past midnight belongs to the day on which it began.
     pub(super) fn hold(&self, now: &ZonedDateTime) -> bool {
         let (time, today) = (now.time(), now.weekday());
-        let on = |day: Weekday| self.days.get(index(day)).copied().unwrap_or_default();
+        let days = self.days;
         if self.from < self.to {
-            return on(today) && self.from <= time && time < self.to;
+            return days.have(today) && self.from <= time && time < self.to;
         }
-        on(today) && self.from <= time || on(today.previous()) && time < self.to
+        days.have(today) && self.from <= time || days.have(today.previous()) && time < self.to
     }
 }
 
@@ -40,51 +40,74 @@ impl FromStr for Hours {
 
 impl Hours {
     /// Reads a text; none if it does not fit.
-    #[inline(never)] // Most sections have none, and who calls it needs the registers.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
-        let text = text.trim_ascii();
-        let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-        let (days, times) = match text.split_at_checked(end)? {
-            (word @ [b'A'..=b'Z' | b'a'..=b'z', ..], times) => (days(word)?, times.trim_ascii_start()),
-            _ => ([true; 7], text),
+        Self::first(text.trim_ascii()).filter(|(_, rest)| rest.is_empty()).map(|(hours, _)| hours)
+    }
+
+    /// Takes days, times or both from the beginning of a text.
+    #[inline(never)] // Most sections have none, and who calls it needs the registers.
+    pub(super) fn first(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (days, after) = match text.first() {
+            Some(b'A'..=b'Z' | b'a'..=b'z') => Days::first(text)?,
+            _ => (Days::ALL, text),
         };
-        let (from, to) = match *times {
-            [] => (Time::midnight(), Time::midnight()),
-            [a, b, c, d, e, b'-', v, w, x, y, z] => (clock([a, b, c, d, e])?, clock([v, w, x, y, z])?),
-            _ => return None,
-        };
-        Some(Self { days, from, to })
+        let times = after.trim_ascii_start();
+        let are_apart = after.len() == text.len() || times.len() < after.len();
+        match *times {
+            [a, b, c, d, e, b'-', v, w, x, y, z, ref rest @ ..] if are_apart => {
+                let (from, to) = (clock([a, b, c, d, e])?, clock([v, w, x, y, z])?);
+                Some((Self { days, from, to }, rest))
+            }
+            _ => Some((Self { days, from: Time::midnight(), to: Time::midnight() }, after)),
+        }
     }
 }
 
-/// Reads `Mon-Fri,Sun`.
-fn days(word: &[u8]) -> Option<[bool; 7]> {
-    let mut days = [false; 7];
-    for part in word.split(|&byte| byte == b',') {
-        let (first, last) = match *part {
-            [a, b, c] => ([a, b, c], [a, b, c]),
-            [a, b, c, b'-', x, y, z] => ([a, b, c], [x, y, z]),
-            _ => return None,
-        };
-        let (first, last) = (day(first)?, day(last)?);
-        for weekday in first.cycle_forward().take(7) {
-            if let Some(on) = days.get_mut(index(weekday)) {
-                *on = true;
-            }
-            if weekday == last {
-                break;
+/// Days of the week, a bit for each: Monday's is the lowest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Days(u8);
+
+impl Days {
+    const ALL: Self = Self(0b111_1111);
+
+    /// Takes `Mon-Fri,Sun` from the beginning of a text.
+    fn first(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (mut days, mut next) = (Self(0), text);
+        loop {
+            let (first, after) = day(next)?;
+            let (last, after) = match after {
+                [b'-', after @ ..] => day(after)?,
+                _ => (first, after),
+            };
+            days.0 |= Self::between(first, last).0;
+            match after {
+                [b',', after @ ..] => next = after,
+                _ => return Some((days, after)),
             }
         }
     }
-    Some(days)
+
+    /// Returns those from one to another, which may be in the next week.
+    fn between(first: Weekday, last: Weekday) -> Self {
+        let before = |day| Self::of(day).0.wrapping_sub(1);
+        let (from, up_to) = (!before(first), Self::of(last).0 | before(last));
+        let is_of_one_week = first.to_monday_zero_offset() <= last.to_monday_zero_offset();
+        Self(Self::ALL.0 & if is_of_one_week { from & up_to } else { from | up_to })
+    }
+
+    fn of(day: Weekday) -> Self {
+        Self(1_u8.wrapping_shl(day.to_monday_zero_offset().unsigned_abs().into()))
+    }
+
+    fn have(self, day: Weekday) -> bool {
+        self.0 & Self::of(day).0 != 0
+    }
 }
 
-fn index(day: Weekday) -> usize {
-    usize::try_from(day.to_monday_zero_offset()).unwrap_or_default()
-}
-
-fn day(name: [u8; 3]) -> Option<Weekday> {
-    Some(match &name {
+/// Takes `Mon` from the beginning of a text.
+fn day(text: &[u8]) -> Option<(Weekday, &[u8])> {
+    let (name, rest) = text.split_first_chunk()?;
+    let day = match name {
         b"Mon" => Weekday::Monday,
         b"Tue" => Weekday::Tuesday,
         b"Wed" => Weekday::Wednesday,
@@ -93,7 +116,8 @@ fn day(name: [u8; 3]) -> Option<Weekday> {
         b"Sat" => Weekday::Saturday,
         b"Sun" => Weekday::Sunday,
         _ => return None,
-    })
+    };
+    Some((day, rest))
 }
 
 /// Reads `08:00`; `24:00` is the midnight at the end of the day.
@@ -106,8 +130,9 @@ fn clock(text: [u8; 5]) -> Option<Time> {
 }
 
 fn two_digits(tens: u8, ones: u8) -> Option<i8> {
-    let digit = |byte: u8| i8::try_from(char::from(byte).to_digit(10)?).ok();
-    digit(tens)?.checked_mul(10)?.checked_add(digit(ones)?)
+    let are_digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+    let number = (tens & 0xf).wrapping_mul(10).wrapping_add(ones & 0xf);
+    i8::try_from(number).ok().filter(|_| are_digits)
 }
 
 /// The last day that a section holds, or the moment from which on it does not.
@@ -209,12 +234,32 @@ mod tests {
             ("Fri 22:00-06:00", "2026-11-27T05:00:00Z", false),
             ("Sat-Mon,Wed", "2026-11-25T00:00:00Z", true),
             ("Sat-Mon", "2026-11-24T00:00:00Z", false),
+            ("Tue-Mon", "2026-11-24T00:00:00Z", true),
+            ("Sun-Sun", "2026-11-28T00:00:00Z", false),
+            (" Mon-Wed,Fri \t08:00-18:00 ", "2026-11-27T08:00:00Z", true),
+            (" Mon-Wed,Fri \t08:00-18:00 ", "2026-11-26T08:00:00Z", false),
+            ("", "2026-11-26T08:00:00Z", true),
             ("18:00-24:00", "2026-11-25T23:59:59Z", true),
         ] {
             let hours: Hours = hours.parse().unwrap();
             assert_eq!(hours.hold(&at(now).to_zoned_datetime(TimeZone::UTC)), hold, "{hours:?} {now}");
         }
-        for wrong in ["8-18", "Mon-", "Mon 08:00", "25:00-26:00", "mon 08:00-18:00", "08:00-18:00 Mon"] {
+        for wrong in [
+            "8-18",
+            "Mon-",
+            "Mon,",
+            "Mon 08:00",
+            "Mon,08:00-18:00",
+            "MonTue",
+            "Mon08:00-18:00",
+            "25:00-26:00",
+            "24:01-24:00",
+            "0x:00-18:00",
+            "mon 08:00-18:00",
+            "08:00-18:00 Mon",
+            "08:00-18:00-20:00",
+            "Mon 08:00-18:00, 20:00-22:00",
+        ] {
             assert!(wrong.parse::<Hours>().is_err(), "{wrong}");
         }
     }
