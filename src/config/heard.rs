@@ -1,6 +1,7 @@
 //! Sections about others, of which nothing is kept: listened to, line by line, whether they are right.
 
 use super::line::{Head, Place};
+use super::rules::operations;
 use crate::bytes::Beginning;
 use crate::policy::{Account, Aside, Spelled};
 
@@ -76,6 +77,7 @@ impl Heard {
         let (key, value) = self.key(aside, begin)?;
         let (holds, end) = match value.peek()? {
             b'"' | b'\'' => text(aside, key, value)?,
+            b'[' if key.takes_operations() => (true, operations(value)?.1),
             b'[' => list(aside, key, value)?,
             b'0'..=b'9' => {
                 let (number, end) = value.number()?;

@@ -1,7 +1,7 @@
 //! Rules about paths in a section about the account, which may be hundreds: each line is read once, into what it says.
 
 use super::line::Place;
-use crate::policy::{Glob, Operations, PathRule, PathRules};
+use crate::policy::{Operations, PathRule, PathRules, Written};
 
 /// Reads the `[[match.path]]` that begin at a place, as far as the section goes, and counts their lines; none if there are
 /// none, or if one is not plain or not right.
@@ -10,21 +10,21 @@ pub(super) fn read(place: &mut Place<'_>, lines: &mut usize) -> Option<PathRules
     while let Some(next) = here.after_blanks().after("[[match.path]]") {
         here = next.past()?;
         count = count.saturating_add(1);
-        rules.push(rule(&mut here, &mut count)?);
+        rule(&mut here, &mut count, &mut rules)?;
     }
     (*place, *lines) = (here, count);
     Some(rules).filter(|rules| !rules.is_empty()).map(PathRules::from)
 }
 
 /// Reads what follows the head, up to the next one of whatever it is.
-fn rule(place: &mut Place<'_>, lines: &mut usize) -> Option<PathRule> {
+fn rule(place: &mut Place<'_>, lines: &mut usize, rules: &mut Vec<PathRule>) -> Option<()> {
     let (mut pattern, mut allow, mut deny, mut hide) = (None, None, None, None);
     loop {
         let line = place.after_blanks();
         let end = match line.peek() {
             None | Some(b'[') => break,
             Some(b'\n' | b'#') => line,
-            Some(b'p') => say(&mut pattern, glob(line.value_of("pattern")?)?)?,
+            Some(b'p') => say(&mut pattern, written(line.value_of("pattern")?)?)?,
             Some(b'a') => say(&mut allow, operations(line.value_of("allow")?)?)?,
             Some(b'd') => say(&mut deny, operations(line.value_of("deny")?)?)?,
             Some(_) => say(&mut hide, line.value_of("hide")?.flag()?)?,
@@ -33,7 +33,8 @@ fn rule(place: &mut Place<'_>, lines: &mut usize) -> Option<PathRule> {
         *lines = lines.saturating_add(1);
     }
     let (allow, deny) = (allow.unwrap_or_default(), deny.unwrap_or_default());
-    Some(PathRule { pattern: pattern?, allow, deny, hide: hide.unwrap_or_default() })
+    rules.push(PathRule { pattern: pattern?.into(), allow, deny, hide: hide.unwrap_or_default() });
+    Some(())
 }
 
 /// Takes what a line says of a key, unless an earlier one has said it; returns where the value ends.
@@ -41,19 +42,21 @@ fn say<'t, T>(said: &mut Option<T>, (value, end): (T, Place<'t>)) -> Option<Plac
     said.replace(value).is_none().then_some(end)
 }
 
-fn glob(value: Place<'_>) -> Option<(Glob, Place<'_>)> {
+fn written(value: Place<'_>) -> Option<(Written<'_>, Place<'_>)> {
     // Nearly all are plain, and looked at once.
-    value.quoted_as(Glob::take).or_else(|| {
+    value.quoted_as(Written::first).or_else(|| {
         let (text, end) = value.quoted()?;
-        Some((Glob::read(text).ok()?, end))
+        Some((Written::read(text).ok()?, end))
     })
 }
 
-fn operations(value: Place<'_>) -> Option<(Operations, Place<'_>)> {
+/// Reads a list of operations.
+#[inline(never)] // For rules of others as well; and the loop has the registers for itself.
+pub(super) fn operations(value: Place<'_>) -> Option<(Operations, Place<'_>)> {
     let mut all = Operations::default();
     let end = value.list(|one| {
-        let (word, end) = one.quoted()?;
-        all.take(word).map(|()| end)
+        let ((), end) = one.quoted_as(|text| all.take(text).map(|rest| ((), rest)))?;
+        Some(end)
     })?;
     Some((all, end))
 }
@@ -73,7 +76,7 @@ mod tests {
             let rules = read(&mut place, &mut count).unwrap();
             let operations = |words: &[&str]| {
                 let mut all = Operations::default();
-                words.iter().for_each(|word| all.take(word.as_bytes()).unwrap());
+                words.iter().for_each(|word| assert_eq!(all.take(word.as_bytes()).unwrap(), b""));
                 all
             };
             let one = PathRule {

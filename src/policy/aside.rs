@@ -7,7 +7,7 @@ use serde::de::value::{Error, StrDeserializer};
 use super::choice::{Bytes, Octal, Root};
 use super::glob::Glob;
 use super::network::Network;
-use super::paths::{Named, RuleKey};
+use super::paths::RuleKey;
 use super::section::Keyword;
 use super::times::{Expiry, Hours};
 use super::when::{Account, Fingerprint};
@@ -100,7 +100,7 @@ impl Aside<'_> {
     /// Begins a list of texts, which holds if one of them does; none if there is none of this key.
     pub fn begins_list(&self, key: Spelled) -> Option<bool> {
         match key {
-            Spelled::Section(Keyword::names) | Spelled::Rule(RuleKey::Allow | RuleKey::Deny) => Some(true),
+            Spelled::Section(Keyword::names) => Some(true),
             Spelled::Section(word) if takes_list(word) => Some(false),
             _ => None,
         }
@@ -109,7 +109,7 @@ impl Aside<'_> {
     /// Reads a text of a list.
     pub fn hears_one(&self, key: Spelled, text: &[u8]) -> Option<bool> {
         match key {
-            Spelled::Rule(_) => Named::read(text).map(|_| true),
+            Spelled::Rule(_) => None,
             Spelled::Section(word) => self.can_hold(word, text),
         }
     }
@@ -187,6 +187,11 @@ fn first_name<'t, 'n>(text: &'t [u8], mut names: impl Iterator<Item = &'n [u8]>)
 }
 
 impl Spelled {
+    /// Tells whether it takes a list of operations.
+    pub fn takes_operations(self) -> bool {
+        matches!(self, Self::Rule(RuleKey::Allow | RuleKey::Deny))
+    }
+
     /// Returns which key it is.
     fn number(self) -> u32 {
         match self {

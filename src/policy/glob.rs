@@ -16,18 +16,20 @@ use crate::words::Letter;
 /// stay within a name and also match dots; `**` is any number of names.
 #[derive(Clone, Debug)]
 pub struct Glob {
-    anchored: bool,
-    /// Its names, with slashes between them.
+    /// Its names, with slashes between them, and before them if it is about paths.
     text: Letters,
-    /// What has been made of those that are odd, in their order; none where one is a name all the same.
-    patterns: Box<[Option<Pattern>]>,
+    /// What has been made of those that are odd; behind one pointer, as few have any and there may be hundreds of patterns.
+    patterns: Option<Box<Patterns>>,
 }
+
+/// In the order of the names that are odd; none where one is a name all the same.
+type Patterns = Vec<Option<Pattern>>;
 
 impl Eq for Glob {}
 
 impl PartialEq for Glob {
     fn eq(&self, other: &Self) -> bool {
-        self.anchored == other.anchored && self.parts().eq(other.parts())
+        self.is_anchored() == other.is_anchored() && self.parts().eq(other.parts())
     }
 }
 
@@ -36,6 +38,40 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::read(text.as_bytes()).map_err(|why| format!("{why}: {text:?}"))
+    }
+}
+
+/// A pattern that has been looked at, and of which nothing has been made yet.
+#[derive(Clone, Copy)]
+pub struct Written<'t> {
+    text: &'t [u8],
+    /// Whether it is known that none of its names is odd.
+    is_plain: bool,
+}
+
+impl<'t> Written<'t> {
+    /// Looks at all of a text.
+    ///
+    /// # Errors
+    /// It is no pattern.
+    pub fn read(text: &'t [u8]) -> Result<Self, &'static str> {
+        Glob::form(text).map(|()| Self { text, is_plain: false })
+    }
+
+    /// Takes one of the plainest form from the beginning of a quoted text; returns what follows as well.
+    pub fn first(text: &'t [u8]) -> Option<(Self, &'t [u8])> {
+        let rest = Glob::first(text)?;
+        let text = text.get(..text.len().checked_sub(rest.len())?)?;
+        Some((Self { text, is_plain: true }, rest))
+    }
+}
+
+impl From<Written<'_>> for Glob {
+    fn from(written: Written<'_>) -> Self {
+        let path = path_of(written.text);
+        let is_odd = !written.is_plain && is_odd(path);
+        let names = bare(path);
+        Self { text: Letters::of(names, bytes::have(path, *b"/")), patterns: is_odd.then(|| patterns(names)) }
     }
 }
 
@@ -65,24 +101,17 @@ impl Glob {
     /// # Errors
     /// It is none.
     pub fn read(text: &[u8]) -> Result<Self, &'static str> {
-        Self::form(text)?;
-        let path = path_of(text);
-        let names = bare(path);
-        let odd = || split(names).filter(|name| is_odd(name));
-        let patterns = if is_odd(names) { odd().map(pattern).collect() } else { Box::default() };
-        Ok(Self { anchored: bytes::have(path, *b"/"), text: names.into(), patterns })
-    }
-
-    /// Takes a pattern of the plainest form from the beginning of a text, of which nothing has to be made.
-    pub fn take(text: &[u8]) -> Option<(Self, &[u8])> {
-        let rest = Self::first(text)?;
-        let names = text.get(..text.len().checked_sub(rest.len())?)?;
-        let glob = Self { anchored: bytes::have(names, *b"/"), text: names.into(), patterns: Box::default() };
-        Some((glob, rest))
+        Written::read(text).map(Self::from)
     }
 
     fn parts(&self) -> Parts<'_> {
-        Parts { text: Some(self.text.bytes()), patterns: &self.patterns }
+        let patterns = self.patterns.as_ref().map_or(&[][..], |patterns| patterns.as_slice());
+        Parts { text: Some(bare(self.text.bytes())), patterns }
+    }
+
+    /// Tells whether it is about a path.
+    fn is_anchored(&self) -> bool {
+        self.text.bytes().starts_with(b"/")
     }
 
     /// Takes a name from the beginning of a text: a pattern that matches nothing else.
@@ -93,18 +122,20 @@ impl Glob {
         (!matches!(name, [] | [b'.', ..])).then_some((name, rest))
     }
 
-    /// Takes a pattern of the plainest form from the beginning of a text: names with stars, and `**`, between slashes.
+    /// Takes a pattern of the plainest form from the beginning of a quoted text: names with stars, and `**`, between slashes.
     #[inline(never)] // Most sections have none, and who calls it needs the registers.
     pub(super) fn first(text: &[u8]) -> Option<&[u8]> {
-        let mut next = text;
-        loop {
-            let rest = next.strip_prefix(b"**").or_else(|| starred(next))?;
+        let names = bare(text);
+        let mut next = names;
+        while let Some(rest) = next.strip_prefix(b"**").or_else(|| starred(next)) {
             match rest.split_first()? {
                 (b'/', after) => next = after,
                 (b'*', _) => return None,
                 _ => return Some(rest),
             }
         }
+        // The slash at the end.
+        Some(next).filter(|end| end.len() < names.len() && matches!(end, [b'"' | b'\'', ..]))
     }
 
     /// Tells whether a text is a pattern for one of the names, as what is read from it would.
@@ -140,7 +171,7 @@ impl Glob {
     /// Returns the one name that matches, if there is only one.
     pub fn literal(&self) -> Option<&str> {
         match self.parts().next() {
-            Some(Part::Name(name)) if !self.anchored => str::from_utf8(name).ok(),
+            Some(Part::Name(name)) if !self.is_anchored() => str::from_utf8(name).ok(),
             _ => None,
         }
     }
@@ -152,9 +183,9 @@ impl Glob {
             Part::Any | Part::Pattern(_) | Part::Stars(_) => None,
         });
         let leading: Vec<&[u8]> = leading.collect();
-        let is_path = other.anchored && !leading.is_empty();
-        let is_name = !other.anchored && !self.anchored && !leading.is_empty();
-        self == other || self.text.bytes() == b"**" || (is_path || is_name) && self.covers(&leading)
+        let is_path = other.is_anchored() && !leading.is_empty();
+        let is_name = !other.is_anchored() && !self.is_anchored() && !leading.is_empty();
+        self == other || bare(self.text.bytes()) == b"**" || (is_path || is_name) && self.covers(&leading)
     }
 
     /// Tells whether a name, or a word, matches as a whole.
@@ -164,7 +195,18 @@ impl Glob {
 
     /// Tells whether a path of these names matches, or a directory that it is in.
     pub(super) fn covers(&self, names: &[&[u8]]) -> bool {
-        if self.anchored {
+        // Of hundreds of rules, most are about something else, as the first letter tells.
+        let may_cover = match *self.text.bytes() {
+            [b'/', letter, ..] => names.first().is_some_and(|name| may_begin(letter, name)),
+            [letter, ..] => names.iter().any(|name| may_begin(letter, name)),
+            [] => false,
+        };
+        may_cover && self.does_cover(names)
+    }
+
+    #[inline(never)] // What most come to is so short that it is not called.
+    fn does_cover(&self, names: &[&[u8]]) -> bool {
+        if self.is_anchored() {
             return covered(&self.parts(), names) == Covered::Whole;
         }
         self.parts().any(|part| names.iter().any(|name| part.takes(name)))
@@ -172,7 +214,7 @@ impl Glob {
 
     /// Tells whether something in the directory that these names lead to could match.
     pub(super) fn reaches_below(&self, names: &[&[u8]]) -> bool {
-        !self.anchored || covered(&self.parts(), names) != Covered::Never
+        !self.is_anchored() || covered(&self.parts(), names) != Covered::Never
     }
 }
 
@@ -183,23 +225,25 @@ enum Letters {
     Many(Box<[u8]>),
 }
 
-/// As many as fit where a pointer and two numbers would be.
-const FEW: usize = 22;
-
-impl From<&[u8]> for Letters {
-    fn from(text: &[u8]) -> Self {
-        let mut few = [0; FEW];
-        match (u8::try_from(text.len()), few.get_mut(..text.len())) {
-            (Ok(length), Some(room)) => {
-                room.copy_from_slice(text);
-                Self::Few(length, few)
-            }
-            _ => Self::Many(text.into()),
-        }
-    }
-}
+/// As many as fit where four numbers would be.
+const FEW: usize = 30;
 
 impl Letters {
+    /// Takes names, with a slash before them if there is to be one.
+    fn of(names: &[u8], slash: bool) -> Self {
+        let before = usize::from(slash);
+        let length = names.len().saturating_add(before);
+        let mut few = [b'/'; FEW];
+        match (u8::try_from(length), few.get_mut(before..length)) {
+            (Ok(length), Some(room)) => {
+                room.copy_from_slice(names);
+                Self::Few(length, few)
+            }
+            _ if slash => Self::Many([b"/", names].concat().into()),
+            _ => Self::Many(names.into()),
+        }
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Few(length, few) => few.get(..usize::from(*length)).unwrap_or_default(),
@@ -280,6 +324,11 @@ fn fits(text: &[u8], name: &[u8]) -> bool {
             }
         }
     }
+}
+
+/// Tells whether a pattern that begins with a letter can be about a name, as far as that tells.
+fn may_begin(letter: u8, name: &[u8]) -> bool {
+    matches!(letter, b'*' | b'?' | b'[') || name.first() == Some(&letter)
 }
 
 /// How much of a path a pattern covers.
@@ -365,6 +414,12 @@ fn is_odd(name: &[u8]) -> bool {
     bytes::have(name, *b"?[")
 }
 
+/// Makes something of the names that are odd.
+#[cold]
+fn patterns(names: &[u8]) -> Box<Patterns> {
+    Box::new(split(names).filter(|name| is_odd(name)).map(pattern).collect())
+}
+
 /// Takes one name of a pattern for what its letters mean; none if they only mean themselves.
 fn pattern(name: &[u8]) -> Option<Pattern> {
     let letters: Vec<Letter> = name.iter().map(|&byte| Letter { byte, live: true }).collect();
@@ -441,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_at_once_is_what_is_read() {
+    fn what_is_taken_from_the_beginning_is_what_is_read() {
         let mut taken = 0;
         for pattern in [
             "a",
@@ -460,6 +515,12 @@ mod tests {
             ".a",
             "a/",
             "/a",
+            "/a/b/",
+            "/**/",
+            "/",
+            "//",
+            "a//",
+            "/a'/",
             "a//b",
             "a**",
             "**a",
@@ -472,13 +533,15 @@ mod tests {
             "a-name-of-more-letters-than-others/*",
         ] {
             let text = format!("{pattern}\" # more");
-            let Some((glob, rest)) = Glob::take(text.as_bytes()).filter(|(_, rest)| rest[0] == b'"') else {
+            let Some((written, rest)) = Written::first(text.as_bytes()).filter(|(_, rest)| rest[0] == b'"')
+            else {
                 continue;
             };
-            assert_eq!((Ok(glob), rest), (Glob::read(pattern.as_bytes()), &b"\" # more"[..]), "{pattern}");
+            let read = Glob::read(pattern.as_bytes());
+            assert_eq!((Ok(written.into()), rest), (read, &b"\" # more"[..]), "{pattern}");
             taken += 1;
         }
-        assert_eq!(taken, 11);
+        assert_eq!(taken, 15);
     }
 
     #[test]

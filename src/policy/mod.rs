@@ -20,7 +20,7 @@ pub use choice::{
     Audit, Bytes, Checksum, Destination, DotFiles, Format, Leave, Metadata, Octal, Pipeline, Rate,
     Replacement, Root, Sandbox, Several, Sync, Unit,
 };
-pub use glob::Glob;
+pub use glob::{Glob, Written};
 pub use grant::{Collision, DropBox, Grant, Journal, Limits, Manners, Patience, Rights, Storage};
 pub use paths::{Operation, Operations, PathRule, PathRules, Verdict};
 pub use section::{CONDITIONS, KEYS, Match, Section};

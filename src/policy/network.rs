@@ -74,8 +74,8 @@ fn plain(text: &[u8]) -> Option<IpNet> {
     either.filter(|(_, rest)| rest.is_empty()).map(|(network, _)| network)
 }
 
-#[inline(always)]
 /// Takes `192.0.2.0/24`, or `192.0.2.7`, from the beginning.
+#[inline(always)] // As above.
 fn ipv4(text: &[u8]) -> Option<(Ipv4Net, &[u8])> {
     let (first, rest) = number(text)?;
     let (second, rest) = number(after(rest, b'.')?)?;

@@ -131,10 +131,11 @@ impl Operations {
         self.0 & operation.bit() != 0
     }
 
-    /// Takes in what a word of the list means; none if it means nothing.
-    pub fn take(&mut self, word: &[u8]) -> Option<()> {
-        self.0 |= Named::read(word)?.operations().0;
-        Some(())
+    /// Takes a word of the list from the beginning of a text, and what it means in; returns what follows.
+    pub fn take<'t>(&mut self, text: &'t [u8]) -> Option<&'t [u8]> {
+        let (named, rest) = Named::first(text)?;
+        self.0 |= named.operations().0;
+        Some(rest)
     }
 }
 
@@ -201,7 +202,7 @@ impl PathRule {
 
 /// What a list of operations is made up of.
 #[derive(Clone, Copy)]
-pub(super) enum Named {
+enum Named {
     All,
     Create,
     Download,
@@ -211,17 +212,23 @@ pub(super) enum Named {
 }
 
 impl Named {
-    /// Reads a word; none if it is none of these.
-    pub(super) fn read(word: &[u8]) -> Option<Self> {
-        Some(match word {
-            b"all" => Self::All,
-            b"create" => Self::Create,
-            b"download" => Self::Download,
-            b"mkdir" => Self::Mkdir,
-            b"overwrite" => Self::Overwrite,
-            b"upload" => Self::Upload,
+    /// Takes a word from the beginning of a text; none if it is none of these.
+    fn first(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (named, rest) = match text.first()? {
+            b'a' => (Self::All, text.strip_prefix(b"all")),
+            b'c' => (Self::Create, text.strip_prefix(b"create")),
+            b'd' => (Self::Download, text.strip_prefix(b"download")),
+            b'm' => (Self::Mkdir, text.strip_prefix(b"mkdir")),
+            b'o' => (Self::Overwrite, text.strip_prefix(b"overwrite")),
+            b'u' => (Self::Upload, text.strip_prefix(b"upload")),
             _ => return None,
-        })
+        };
+        rest.map(|rest| (named, rest))
+    }
+
+    /// Reads a word.
+    fn read(word: &[u8]) -> Option<Self> {
+        Self::first(word).filter(|(_, rest)| rest.is_empty()).map(|(named, _)| named)
     }
 
     const fn operations(self) -> Operations {
@@ -342,6 +349,7 @@ mod tests {
     fn a_rule_that_decides_nothing_is_found() {
         for (text, idle) in [
             ("{ pattern = '**', deny = ['all'] }, { pattern = 'in/**', allow = ['upload'] }", &[(2, 1)][..]),
+            ("{ pattern = '/**', deny = ['all'] }, { pattern = 'in/**', allow = ['upload'] }", &[(2, 1)]),
             ("{ pattern = 'in/**', allow = ['upload'] }, { pattern = '**', deny = ['all'] }", &[]),
             ("{ pattern = '**', deny = ['upload'] }, { pattern = 'a', allow = ['all'] }", &[]),
             ("{ pattern = '/a', hide = true }, { pattern = 'a/b/**', allow = ['download'] }", &[(2, 1)]),
