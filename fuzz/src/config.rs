@@ -42,8 +42,7 @@ pub fn run(data: &[u8]) {
         let entries = read.matches.iter().map(|entry| (entry.when.clone(), entry.section.clone()));
         assert_eq!(entries.collect::<Vec<_>>(), kept);
         for entry in read.matches.iter().chain(read.default.as_deref()) {
-            let line: usize = entry.origin.strip_prefix("f:").unwrap().parse().unwrap();
-            assert!((1..=text.split('\n').count()).contains(&line), "{}", entry.origin);
+            assert!((1..=text.split('\n').count()).contains(&entry.origin.line), "{}", entry.origin);
         }
     }
 }

@@ -57,7 +57,7 @@ impl Session {
             user: name.unwrap_or_else(|| account.uid.to_string().into_bytes()),
             from: from.map(|address| (address, words.next().unwrap_or_default())),
             key: account.keys.first().map(|key| key.fingerprint().to_owned()),
-            rule: Some(terms.rule().join(", ")).filter(|rule| !rule.is_empty()),
+            rule: terms.rule(),
             protocol: "scp",
             direction: request.map(|request| match request {
                 Request::Fetch(_) => Direction::Download,

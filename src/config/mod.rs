@@ -13,7 +13,7 @@ use std::fmt;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::policy::{Account, Entry, Match, Section, When};
+use crate::policy::{Account, Entry, Match, Origin, Section, When};
 
 /// What a file says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -79,7 +79,7 @@ fn read_all(file: &str, text: &str, account: Option<&Account>) -> Result<Text, W
         Wrong { file: file.to_owned(), at, why }
     })?;
     let lines = Lines::of(text);
-    let origin = |start: usize| format!("{file}:{}", lines.number(start));
+    let origin = |start: usize| Origin { file: file.into(), line: lines.number(start) };
     let matches = tables.matches.into_iter().map(|table| {
         let origin = origin(table.span().start);
         let (when, section) = table.into_inner().split();
@@ -125,9 +125,9 @@ mod tests {
         let text = "# a comment\n[default]\nroot = '/srv'\n\n[[match]]\nuser = 'a'\n[[match.path]]\npattern = 'x'\n\
                     hide = true\n\n[[match]]\nuser = 'b'\n";
         let read = read("f", text, None).unwrap();
-        let origins: Vec<&str> = read.matches.iter().map(|entry| entry.origin.as_str()).collect();
+        let origins: Vec<String> = read.matches.iter().map(|entry| entry.origin.to_string()).collect();
         assert_eq!(origins, ["f:5", "f:11"]);
-        assert_eq!(read.default.unwrap().origin, "f:2");
+        assert_eq!(read.default.unwrap().origin.to_string(), "f:2");
         assert!(read.matches[0].section.path.is_some());
     }
 

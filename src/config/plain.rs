@@ -14,7 +14,7 @@ use super::cut::last_head;
 use super::heard::{Heard, Piece};
 use super::line::{Head, Line, Place, table};
 use super::{Tables, Text, counts, rules};
-use crate::policy::{Account, Entry, Match, PathRules, Section, When};
+use crate::policy::{Account, Entry, Match, Origin, PathRules, Section, When};
 
 /// Reads the text of a file called `file`, and keeps the sections that count; none if the library has to.
 pub(super) fn read(file: &str, text: &str, account: Option<&Account>) -> Option<Text> {
@@ -139,8 +139,8 @@ impl<'a> Reading<'a> {
         Some(())
     }
 
-    fn origin(&self, piece: &Piece<'_>) -> String {
-        format!("{}:{}", self.file, piece.before.saturating_add(1))
+    fn origin(&self, piece: &Piece<'_>) -> Origin {
+        Origin { file: self.file.into(), line: piece.before.saturating_add(1) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use super::Origin;
 use super::choice::{
     Audit, Checksum, Destination, DotFiles, Format, Leave, Metadata, Pipeline, Replacement, Sandbox, Sync,
     Unit,
@@ -36,7 +37,7 @@ pub struct Grant {
     /// Where the administrator's lines go.
     pub journal: Journal,
     /// The sections of the file that said so.
-    pub rule: Vec<String>,
+    pub rule: Vec<Origin>,
 }
 
 /// What may be done inside the root.

@@ -28,6 +28,7 @@ pub use when::{Account, Fingerprint, Groups, Holds, When};
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
@@ -47,12 +48,28 @@ pub struct Config {
 /// A section, where it stands, and when it holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Entry {
-    /// File and line: `/etc/scp-server.toml:12`.
-    pub origin: String,
+    /// File and line.
+    pub origin: Origin,
     /// Its conditions.
     pub when: When,
     /// What it says.
     pub section: Section,
+}
+
+/// Where a section begins.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Origin {
+    /// The file, as it is called.
+    pub file: Rc<str>,
+    /// The line of the head, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line } = self;
+        write!(f, "{file}:{line}")
+    }
 }
 
 /// What is said of an account, all sections taken together, whatever it will ask for.
@@ -156,7 +173,7 @@ impl Config {
 }
 
 impl Terms {
-    fn of(section: Section, rule: Vec<String>) -> Self {
+    fn of(section: Section, rule: Vec<Origin>) -> Self {
         let grant = Grant { rule, ..section.grant() };
         let Section { root, drop_box_directory, .. } = section;
         Self { grant, root, drop_box_directory, ..Self::default() }
@@ -192,9 +209,10 @@ impl Terms {
         }
     }
 
-    /// The sections that said so.
-    pub fn rule(&self) -> &[String] {
-        &self.grant.rule
+    /// Where the sections stand that said so; none if only the command line did.
+    pub fn rule(&self) -> Option<String> {
+        let all: Vec<String> = self.grant.rule.iter().map(Origin::to_string).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 }
 
@@ -249,9 +267,9 @@ mod tests {
         Request::Store(Store { targets: vec![], depth, keep, kind: TargetKind::Any, chatter: Chatter::Quiet })
     }
 
-    fn entry(origin: &str, text: &str) -> Entry {
+    fn entry(line: usize, text: &str) -> Entry {
         let (when, section) = toml::from_str::<Match>(text).unwrap().split();
-        Entry { origin: origin.into(), when, section }
+        Entry { origin: Origin { file: "f".into(), line }, when, section }
     }
 
     fn bob() -> Account {
@@ -290,11 +308,11 @@ mod tests {
     fn the_first_value_counts_and_the_default_comes_last() {
         let config = Config {
             matches: vec![
-                entry("f:1", "user = 'eve'\nroot = '/eve'"),
-                entry("f:2", "user = 'b*'\nread-only = true"),
-                entry("f:3", "root = '/srv/%u'\nread-only = false\numask = '077'"),
+                entry(1, "user = 'eve'\nroot = '/eve'"),
+                entry(2, "user = 'b*'\nread-only = true"),
+                entry(3, "root = '/srv/%u'\nread-only = false\numask = '077'"),
             ],
-            default: vec![entry("f:9", "root = '/none'\nmax-file-size = 5")],
+            default: vec![entry(9, "root = '/none'\nmax-file-size = 5")],
             ..Config::default()
         };
         let grant = decide(config.terms(&bob(), noon()), &bob(), &fetch(Depth::Flat, Keep::Contents), noon())
@@ -302,7 +320,7 @@ mod tests {
         assert_eq!(grant.root, Some("/srv/bob".into()));
         assert_eq!(grant.storage.umask, Some(0o077));
         assert_eq!(grant.limits.file_size, Some(5));
-        assert_eq!(grant.rule, ["f:2", "f:3", "f:9"]);
+        assert_eq!(grant.rule.iter().map(Origin::to_string).collect::<Vec<_>>(), ["f:2", "f:3", "f:9"]);
         let denied =
             decide(config.terms(&bob(), noon()), &bob(), &store(Depth::Flat, Keep::Contents), noon());
         assert_eq!(denied, Err(Denied::Storing));
@@ -311,7 +329,7 @@ mod tests {
     #[test]
     fn the_line_has_its_root_inside_the_files() {
         let line = Section { root: Some(Root("/sub/%u".into())), ..Section::default() };
-        let default = vec![entry("f:1", "root = '/srv'")];
+        let default = vec![entry(1, "root = '/srv'")];
         let request = store(Depth::Flat, Keep::Contents);
         let places = |config: &Config| {
             let grant = decide(config.terms(&bob(), noon()), &bob(), &request, noon()).unwrap();
@@ -320,15 +338,15 @@ mod tests {
         let with_file = Config { default, line: line.clone(), ..Config::default() };
         assert_eq!(places(&with_file), (Some("/srv".into()), Some("/sub/bob".into())));
         assert_eq!(places(&Config::of_line(line.clone())), (Some("/sub/bob".into()), None));
-        let without_root = Config { default: vec![entry("f:1", "umask = '077'")], line, ..Config::default() };
+        let without_root = Config { default: vec![entry(1, "umask = '077'")], line, ..Config::default() };
         assert_eq!(places(&without_root), (Some("/sub/bob".into()), None));
     }
 
     #[test]
     fn an_access_that_is_over_does_not_fall_back_to_what_everybody_has() {
         let terms = |matches: &[&str]| {
-            let matches = matches.iter().map(|text| entry("f:1", text)).collect();
-            let default = vec![entry("f:9", "root = '/srv'")];
+            let matches = matches.iter().map(|text| entry(1, text)).collect();
+            let default = vec![entry(9, "root = '/srv'")];
             Config { matches, default, ..Config::default() }.terms(&bob(), noon()).bar
         };
         let expired = "user = 'bob'\nexpires = '2026-11-24'\nzone = 'UTC'";

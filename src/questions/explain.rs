@@ -79,9 +79,8 @@ pub fn explain(asked: Explain, request: &Request) -> Result<Explanation, String>
             return Ok(explanation);
         }
     };
-    let rule = terms.rule().join(", ");
-    explanation
-        .say("rule", if rule.is_empty() { "none in the file: what the command line says" } else { &rule });
+    let rule = terms.rule();
+    explanation.say("rule", rule.as_deref().unwrap_or("none in the file: what the command line says"));
     match policy::decide(terms, &account, request, now) {
         Err(denied) => explanation.deny(denied),
         Ok(grant) => explanation.follow(grant, &account, request),

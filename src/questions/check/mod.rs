@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::etc;
 use crate::options::Check;
-use crate::policy::Section;
+use crate::policy::{Origin, Section};
 
 /// Something that is wrong, or likely to be.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -106,7 +106,8 @@ pub fn check(asked: &Check) -> Findings {
             for (pattern, files) in etc::includes(path) {
                 if files.is_empty() {
                     let mend = "put a file there, or take it out of include";
-                    let place = at(&format!("{}:1", path.display()), "include");
+                    let file = path.display().to_string().into();
+                    let place = at(&Origin { file, line: 1 }, "include");
                     findings.warning(place, format_args!("no file is called {pattern}"), mend);
                 }
                 files.iter().for_each(|file| places::file(file, &mut findings));
@@ -120,14 +121,11 @@ pub fn check(asked: &Check) -> Findings {
     findings
 }
 
-/// Returns file, line and column of a key of the section that stands at `origin`, or, where it is not found, of the section.
-fn at(origin: &str, key: &str) -> String {
-    let found = origin.rsplit_once(':').and_then(|(file, number)| {
-        let text = etc::text(Path::new(file))?;
-        let (line, column) = find(&text, number.parse().ok()?, key);
-        Some(format!("{file}:{line}:{column}"))
-    });
-    found.unwrap_or_else(|| origin.to_owned())
+/// Returns file, line and column of a key of a section, or, where it is not found, of the section.
+fn at(origin: &Origin, key: &str) -> String {
+    let Some(text) = etc::text(Path::new(&*origin.file)) else { return origin.to_string() };
+    let (line, column) = find(&text, origin.line, key);
+    format!("{}:{line}:{column}", origin.file)
 }
 
 /// Finds a key in the section that begins in a line.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Findings, at};
 use crate::account;
-use crate::policy::{Account, Config, Entry, Glob, Section, Several, When};
+use crate::policy::{Account, Config, Entry, Glob, Origin, Section, Several, When};
 
 /// Accounts that are looked at; further ones are told not to be.
 const MOST: usize = 50;
@@ -102,9 +102,9 @@ fn literals(names: Option<&Several<Glob>>) -> impl Iterator<Item = &str> {
 pub(super) struct Case<'p> {
     pub(super) person: &'p Person,
     /// The section that the case is about; none where the command line stands alone.
-    pub(super) origin: Option<String>,
+    pub(super) origin: Option<Origin>,
     /// The one that has the root, if one has.
-    pub(super) root_origin: Option<String>,
+    pub(super) root_origin: Option<Origin>,
     pub(super) section: Section,
     pub(super) root: Option<Result<PathBuf, crate::policy::Denied>>,
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::people::{self, Case, Person};
 use super::{Findings, at, places};
 use crate::account;
-use crate::policy::{Audit, Config, Destination, Entry, Root, Sandbox, Section, When};
+use crate::policy::{Audit, Config, Destination, Entry, Origin, Root, Sandbox, Section, When};
 
 /// Looks at all sections, and returns what sessions would be like.
 pub(super) fn look<'p>(
@@ -34,7 +34,7 @@ pub(super) fn look<'p>(
         findings.warning(file.display(), what, mend);
     }
     let cases: Vec<Case<'p>> = people.iter().flat_map(|person| people::cases(config, person)).collect();
-    let by_itself: Vec<&String> = config
+    let by_itself: Vec<&Origin> = config
         .matches
         .iter()
         .chain(&config.default)
