@@ -27,6 +27,7 @@ pub mod sink;
 pub mod source;
 pub mod wire;
 pub mod words;
+pub mod zones;
 
 use std::env;
 use std::ffi::{OsStr, OsString};

@@ -1,10 +1,13 @@
 //! What a session inherits: variables, streams, signals, and a root that may not be there.
 
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::mounts::can_mount;
 use crate::peer::Peer;
 use crate::server::Server;
+use crate::sshd::bench::run;
 use crate::yard::Yard;
 
 // covers: security ENV-01, security ENV-02, security ENV-03
@@ -37,6 +40,41 @@ fn the_environment_changes_nothing() {
         let mut peer = Server::of(&yard).variable(name, value).sink("", ".");
         peer.hears_ok().stores("C0644 1 b", "1").hangs_up().sees_exit(0);
         yard.holds(["a", "b"]);
+    }
+}
+
+// covers: security ENV-01
+#[test]
+fn the_environment_chooses_neither_the_day_nor_the_zone() {
+    let Some(yard) = Yard::confined() else { return };
+    let day = |zone: Option<&str>, word: &str| {
+        let mut date = Command::new("date");
+        run(date.envs(zone.map(|zone| ("TZ", zone))).args(["-d", word, "+%F"])).out.trim().to_owned()
+    };
+    // A day behind the machine's: there, what ended yesterday has not ended yet.
+    let behind = "XXX24";
+    let yesterday = day(None, "yesterday");
+    assert!(yesterday <= day(Some(behind), "now"));
+    // Zones of the client's own, of which none is Berlin's.
+    let zones = yard.home().join("zones");
+    fs::create_dir_all(zones.join("Etc")).unwrap();
+    fs::copy("/usr/share/zoneinfo/Etc/UTC", zones.join("Etc/UTC")).unwrap();
+    let over = format!("expires = '{yesterday}'");
+    let berlin = "expires = '2999-12-31'\nzone = 'Europe/Berlin'".to_owned();
+    for (text, name, value, serves) in [
+        (&over, "TZ", behind, false),
+        (&over, "SCP", "", false),
+        (&berlin, "TZDIR", zones.to_str().unwrap(), true),
+        (&berlin, "TZ", "/dev/zero", true),
+    ] {
+        let server = Server::of(&yard).configured(&format!("[[match]]\n{text}\n"));
+        let Some(server) = server else { return };
+        let mut peer = server.variable(name, value).sink("", ".");
+        if serves {
+            peer.hears_ok().stores("C0644 1 b", "1").hangs_up().sees_exit(0);
+        } else {
+            peer.hears_that("this access has expired").sees_exit(1);
+        }
     }
 }
 

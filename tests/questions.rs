@@ -80,7 +80,7 @@ fn explain_says_by_which_rule_where_to_and_how() {
     assert_eq!(line(&out, "rule"), format!("{config}:6, {config}:11"));
     assert_eq!(line(&out, "root"), root);
     assert_eq!(line(&out, "place"), format!("{root}/in/new: not there yet: a file or a directory is made"));
-    assert_eq!(line(&out, "modes"), "files 0640, directories as the client says, without 027");
+    assert_eq!(line(&out, "modes"), "files 0640, directories as the client says, less 027");
     assert_eq!(line(&out, "taken"), "a name that is taken is refused");
     assert_eq!(line(&out, "limits"), "a file 2.0 MiB");
 

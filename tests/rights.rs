@@ -482,3 +482,46 @@ fn rules_hold_below_the_command_lines_root_as_the_file_has_it() {
     peer.hears_ok().says_record("C0644 1 a").hears_that("./a: replacing this is not allowed here");
     peer.hangs_up().sees_exit(1);
 }
+
+// covers: security PT-01
+#[test]
+fn what_the_file_says_of_dots_holds_below_the_command_lines_root() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.dir("d").dir("d/.g").file("d/.g/a", "1");
+    for (word, why) in [("hide", "No such file or directory"), ("deny", "names that begin with a dot are")] {
+        let start = || {
+            let text = format!("[default]\nroot = {:?}\ndot-files = '{word}'\n", yard.path(""));
+            Some(Server::of(&yard).without_a_root().configured(&text)?.option("--root").option("d/.g"))
+        };
+        let Some(server) = start() else { return };
+        for mut peer in [server.source("", ["a"]), start().unwrap().source("-r", ["."])] {
+            let refusal = peer.says_ok().hears_refusal();
+            assert!(refusal.contains(why), "{refusal}");
+            peer.sees_exit(1);
+        }
+        let mut peer = start().unwrap().sink("", "new");
+        peer.says_without_listening("C0644 1 new\n1\0").hangs_up().hears_the_rest();
+        peer.sees_exit(1);
+        yard.holds(["d/", "d/.g/", "d/.g/a"]);
+    }
+}
+
+#[test]
+fn whose_times_may_not_be_kept_sets_none_without_asking_either() {
+    let Some(yard) = Yard::confined() else { return };
+    for (text, set) in [("", true), ("no-preserve = true", false), ("ignore-times = true", false)] {
+        let Some(mut peer) = sink(&yard, &format!("[default]\n{text}\n"), "", ".") else { return };
+        peer.hears_ok().says("T1 0 1 0\n").hears_ok().stores("C0644 1 a", "1").hangs_up().sees_exit(0);
+        assert_eq!(yard.stamps("a").0 == 1, set, "{text}");
+    }
+}
+
+#[test]
+fn a_size_that_no_file_can_have_is_no_limit() {
+    let Some(yard) = Yard::confined() else { return };
+    for size in ["8388607T", "8388608T", "16777215T"] {
+        let text = format!("[default]\nmax-file-size = '{size}'\n");
+        let Some(mut peer) = sink(&yard, &text, "", ".") else { return };
+        peer.hears_ok().stores("C0644 2 a", "12").hangs_up().sees_exit(0);
+    }
+}

@@ -44,15 +44,15 @@ impl Jail {
         if !self.has_rules() {
             return Ok(());
         }
-        let route = route.ok_or(Errno::ENAMETOOLONG)?;
+        let whole = self.whole(route.ok_or(Errno::ENAMETOOLONG)?);
         match self.rights.dot_files {
-            DotFiles::Deny if has_dot(route) => {
+            DotFiles::Deny if has_dot(&whole) => {
                 return Err(Cause::Forbidden("names that begin with a dot are"));
             }
-            DotFiles::Hide if has_dot(route) => return Err(Cause::Hidden),
+            DotFiles::Hide if has_dot(&whole) => return Err(Cause::Hidden),
             _ => {}
         }
-        match self.rights.paths.judge(&self.whole(route), operation) {
+        match self.rights.paths.judge(&whole, operation) {
             Verdict::Allowed => Ok(()),
             Verdict::Denied => Err(Cause::Forbidden(match operation {
                 Operation::Create => "storing this is",
@@ -75,11 +75,10 @@ impl Jail {
 
     /// Tells whether one of the operations might be allowed with something below.
     pub(super) fn leads_on(&self, route: Option<&[u8]>, operations: &[Operation]) -> bool {
-        let Some(route) = route else { return false };
-        if self.rights.dot_files != DotFiles::Allow && has_dot(route) {
+        let Some(whole) = route.map(|route| self.whole(route)) else { return false };
+        if self.rights.dot_files != DotFiles::Allow && has_dot(&whole) {
             return false;
         }
-        let whole = self.whole(route);
         operations.iter().any(|&operation| self.rights.paths.leads_on(&whole, operation))
     }
 
@@ -93,7 +92,7 @@ impl Jail {
         bars.collect::<Option<Vec<_>>>()?.into_iter().next()
     }
 
-    /// Returns the route as the file's rules see it, whose root may be further out.
+    /// Returns the route as the file's rules see it, and what it says of dots; its root may be further out.
     fn whole(&self, route: &[u8]) -> Vec<u8> {
         [self.within.as_slice(), b"/", route].concat()
     }

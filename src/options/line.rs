@@ -20,7 +20,8 @@ use crate::policy::{
     override_usage = "scp-server [OPTIONS]                       forced command: $SSH_ORIGINAL_COMMAND is served
        scp-server [OPTIONS] -c COMMAND            login shell: COMMAND is served
        scp-server [OPTIONS] -t|-f [-rpdvq] [--] PATH...
-                                                  this request is served, whatever the client asks for",
+                                                  this request is served, whatever the client asks for
+       scp-server check|explain|authorized-key    questions before the fact; each has --help",
     after_help = "Exit status: 0 if all was copied, 1 if anything was not. See scp-server(8)."
 )]
 pub(super) struct Line {

@@ -121,11 +121,11 @@ impl fmt::Display for Denied {
             Self::Preserving => f.write_str("keeping modes and times (-p) is not allowed here"),
             Self::Recursion => f.write_str("directories (-r) are not allowed here"),
             Self::Root(token) => {
-                write!(f, "this account has no usable value for {token} in the root directory")
+                write!(f, "this account has no usable value for {token} in the name of its directory")
             }
             Self::Storing => f.write_str("uploads are not allowed here"),
             Self::UnknownToken(byte) => {
-                write!(f, "unknown token %{} in the root directory", [*byte].escape_ascii())
+                write!(f, "unknown token %{} in the name of its directory", [*byte].escape_ascii())
             }
         }
     }

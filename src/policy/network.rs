@@ -58,13 +58,21 @@ fn any(text: &str) -> Result<IpNet, String> {
     if !text.contains('/')
         && let Ok(address) = text.parse::<IpAddr>()
     {
-        return Ok(address.into());
+        return Ok(address.to_canonical().into());
     }
     let network: IpNet = text.parse().map_err(|_| wrong())?;
     if network.addr() != network.network() {
         return Err(format!("bits are set behind the mask: {text}; {} is meant?", network.trunc()));
     }
-    Ok(network)
+    Ok(ipv4_mapped(network).unwrap_or(network))
+}
+
+/// Returns `192.0.2.0/24` for `::ffff:192.0.2.0/120`: clients in it are taken for what they are, too.
+fn ipv4_mapped(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(network) = network else { return None };
+    let address = network.addr().to_ipv4_mapped()?;
+    let length = network.prefix_len().checked_sub(96)?;
+    Ipv4Net::new(address, length).map(IpNet::V4).ok()
 }
 
 /// Reads the forms that nearly all have, if they are right: a session reads all of a file before its first reply.

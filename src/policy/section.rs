@@ -255,7 +255,7 @@ impl Section {
             group: self.force_group.clone().map(OsString::from),
             group_id: None,
             modes: Leave::unless(yes(self.ignore_modes)),
-            times: Leave::unless(yes(self.ignore_times)),
+            times: Leave::unless(yes(self.ignore_times) || yes(self.no_preserve)),
             replacement: self.atomic.unwrap_or_default(),
             sync: self.sync.unwrap_or_default(),
             unit: self.commit.unwrap_or_default(),

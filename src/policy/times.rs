@@ -8,6 +8,7 @@ use jiff::{Timestamp, ZonedDateTime};
 use serde::{Deserialize, Deserializer};
 
 use super::choice::parsed;
+use crate::zones;
 
 /// Days and times of the week: `Mon-Fri 08:00-18:00`, `22:00-06:00`, `Sat`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +57,8 @@ impl Hours {
         match *times {
             [a, b, c, d, e, b'-', v, w, x, y, z, ref rest @ ..] if are_apart => {
                 let (from, to) = (clock([a, b, c, d, e])?, clock([v, w, x, y, z])?);
-                Some((Self { days, from, to }, rest))
+                // Nothing begins at the end of a day.
+                ((a, b) != (b'2', b'4')).then_some((Self { days, from, to }, rest))
             }
             _ => Some((Self { days, from: Time::midnight(), to: Time::midnight() }, after)),
         }
@@ -195,8 +197,7 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = TimeZone::get(text).map(Self);
-        found.map_err(|_| format!("no time zone of this system is called {text:?}"))
+        zones::called(text).map(Self).ok_or_else(|| format!("no time zone of this system is called {text:?}"))
     }
 }
 
@@ -254,6 +255,7 @@ mod tests {
             "Mon08:00-18:00",
             "25:00-26:00",
             "24:01-24:00",
+            "24:00-08:00",
             "0x:00-18:00",
             "mon 08:00-18:00",
             "08:00-18:00 Mon",

@@ -5,12 +5,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::Denied;
 use super::when::Account;
 use crate::key::Key;
 use crate::name::FileName;
+use crate::zones;
 
 /// Replaces `%u`, `%U`, `%h` and `%%`, as sshd does in ChrootDirectory.
 ///
@@ -34,7 +34,7 @@ pub(super) fn box_directory(text: &str, account: &Account, now: Timestamp) -> Re
             Some(address) => Ok(address.to_canonical().to_string().replace(':', "_").into_bytes()),
             None => Err(Denied::Root("%a")),
         },
-        b'd' => Ok(now.to_zoned_datetime(TimeZone::system()).date().to_string().into_bytes()),
+        b'd' => Ok(now.to_zoned_datetime(zones::local()).date().to_string().into_bytes()),
         b'k' => {
             let print = account.keys.first().map(Key::fingerprint).ok_or(Denied::Root("%k"))?;
             // As base64 for URLs and file names (RFC 4648, section 5).

@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::choice::Several;
@@ -16,6 +15,7 @@ use super::glob::Glob;
 use super::network::Network;
 use super::times::{Expiry, Hours, Zone};
 use crate::key::Key;
+use crate::zones;
 
 /// Who the request is for, as the system and sshd say.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -139,7 +139,7 @@ impl When {
         if self.expires.is_none() && self.hours.is_none() {
             return Holds::Yes;
         }
-        let zone = self.zone.clone().map_or_else(TimeZone::system, |zone| zone.0);
+        let zone = self.zone.clone().map_or_else(zones::local, |zone| zone.0);
         if self.expires.as_ref().is_some_and(|expiry| expiry.is_over(now, &zone)) {
             return Holds::Expired;
         }
@@ -152,7 +152,7 @@ impl When {
 
     /// Tells whether the time is over, whoever it is about.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let zone = self.zone.clone().map_or_else(TimeZone::system, |zone| zone.0);
+        let zone = self.zone.clone().map_or_else(zones::local, |zone| zone.0);
         self.expires.as_ref().is_some_and(|expiry| expiry.is_over(now, &zone))
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use jiff::Timestamp;
+use nix::unistd::chdir;
 
 use crate::abort::Abort;
 use crate::account;
@@ -121,6 +122,11 @@ impl Explanation {
             (Ok(()), _) => {}
         }
         self.say("root", place(&grant));
+        if grant.root.is_none() {
+            // Where sshd has a session begin.
+            let home = account.home.as_deref().map_or(Path::new("/"), Path::new);
+            let _ = chdir(home).or_else(|_| chdir("/"));
+        }
         let told = grant.clone();
         let jail = match Jail::open(grant) {
             Ok(jail) => jail,
@@ -286,8 +292,8 @@ fn modes(grant: &Grant, keep: Keep) -> String {
             format!("{what} as the client says")
         }
         None => match storage.umask {
-            Some(umask) => format!("{what} as the client says, without {umask:03o}"),
-            None => format!("{what} as the client says, without the account's umask"),
+            Some(umask) => format!("{what} as the client says, less {umask:03o}"),
+            None => format!("{what} as the client says, less the account's umask"),
         },
     };
     let group = storage.group.as_ref().map(|group| format!(", of the group {}", group.to_string_lossy()));

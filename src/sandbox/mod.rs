@@ -134,7 +134,8 @@ fn limit(file_size: Option<u64>) -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_NPROC, 0, 0)?;
     lower(Resource::RLIMIT_AS, MEMORY)?;
     if let Some(bytes) = file_size {
-        lower(Resource::RLIMIT_FSIZE, bytes)?;
+        // The kernel takes it for a number with a sign: more would be less than nothing.
+        lower(Resource::RLIMIT_FSIZE, bytes.min(i64::MAX.unsigned_abs()))?;
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let wanted = hard.min(DESCRIPTORS);

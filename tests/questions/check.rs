@@ -293,7 +293,18 @@ fn each_planted_mistake_is_found_with_how_to_mend_it() {
                 ))
             },
             1,
-            "may not enter the root",
+            "/drop/in is not there: scptest is not served; make it, or take --root out of it",
+        ),
+        (
+            "the forced command's root is in none of the file's",
+            |site| {
+                let (drop, config) = (site.at("drop"), site.at("scp-server.toml"));
+                let [drop, config] = [drop.display(), config.display()];
+                site.write_sshd(&format!("ForceCommand scp-server --root {drop} --config {config}"));
+                site.write("[[match]]\nuser = 'scptest'\numask = '027'\n[default]\nroot = '/var/empty'\n");
+            },
+            1,
+            "its --root is looked up in the file's, and /var/empty/",
         ),
         (
             "a directory of a box that is none",
@@ -535,6 +546,10 @@ fn whoever_is_in_a_group_or_asked_about_is_looked_at() {
 fn the_options_of_the_forced_command_are_thought_of() {
     let Some(site) = Site::new() else { return };
     let (home, config) = (site.yard.home().display(), site.at("scp-server.toml").display().to_string());
+    // Who is in no section has what the README gives everybody.
+    site.write_sshd(&format!("ForceCommand scp-server --config {config}"));
+    site.write("[[match]]\nuser = 'scptest'\numask = '027'\n[default]\nroot = '/var/empty'\n");
+    assert_eq!(site.check(), (0, "errors: 0, warnings: 0\n".to_owned()));
     // A root of its own where the file has none; one in the file's where that has one.
     site.write_sshd(&format!("ForceCommand scp-server --root {home}/drop --config {config}"));
     site.write("[[match]]\nuser = 'scptest'\nmax-file-size = '1M'\n");

@@ -76,6 +76,10 @@ pub(super) fn rights(place: &str, root: &Path, case: &Case<'_>, findings: &mut F
     let (name, shown) = (&person.name, root.display());
     let is_box = yes(section.drop_box);
     let may = |access| may(&person.account, root, access);
+    if stat(root).is_none() || is_nobodys(root) {
+        // It has been said, or is meant.
+        return;
+    }
     if may(AccessFlags::X_OK) == Some(false) {
         let what = format!("{name} may not enter the root {shown}, and is not served");
         return findings.error(place, what, format_args!("chmod u+x or chgrp, there and in what it is in"));
@@ -99,7 +103,7 @@ pub(super) fn rights(place: &str, root: &Path, case: &Case<'_>, findings: &mut F
 
 fn home(place: &str, root: &Path, account: &Account, section: &Section, findings: &mut Findings) {
     let Some(home) = account.home.as_ref().map(Path::new) else { return };
-    if !real(home).starts_with(real(root)) {
+    if !real(home).starts_with(real(root)) || is_nobodys(root) {
         return;
     }
     let what = if real(home) == real(root) {
@@ -167,6 +171,16 @@ const WRITE: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
 /// Asks the kernel what an account may do; none if only the account itself, or root, could ask.
 fn may(account: &Account, path: &Path, access: AccessFlags) -> Option<bool> {
     account::acting_as(account, || faccessat(AT_FDCWD, path, access, AtFlags::AT_EACCESS).is_ok())
+}
+
+/// Tells whether a directory is the one in which nothing is, nor can be stored, by the custom of hier(7) of the BSDs and of sshd.
+fn is_nobodys(path: &Path) -> bool {
+    path == Path::new("/var/empty")
+}
+
+/// Tells whether there is something.
+pub(super) fn is_there(path: &Path) -> bool {
+    stat(path).is_some()
 }
 
 fn is_open_to_others(found: &Metadata) -> bool {

@@ -30,7 +30,7 @@ pub(super) fn look<'p>(
     let all_have_one = !people.is_empty() && people.iter().all(|person| person.line.root.is_some());
     if !all_have_one && !config.matches.iter().chain(&config.default).any(for_everybody) {
         let what = "who is in no [[match]] gets no root from here: without --root in the forced command the whole host is open";
-        let mend = "give [default] a root, such as /var/empty";
+        let mend = "ask about accounts with --user, or give [default] a root, such as /var/empty: the --root of forced commands is looked up in it then";
         findings.warning(file.display(), what, mend);
     }
     let cases: Vec<Case<'p>> = people.iter().flat_map(|person| people::cases(config, person)).collect();
@@ -191,7 +191,15 @@ fn case(case: &Case<'_>, file: &Path, findings: &mut Findings) {
                 },
                 _ => root.clone(),
             };
-            if places::real(&whole).starts_with(places::real(root)) {
+            if whole != *root && !places::is_there(&whole) {
+                let what = format!(
+                    "its --root is looked up in the file's, and {} is not there: {name} is not served",
+                    whole.display()
+                );
+                let mend =
+                    "make it, or take --root out of it, or have no section about the account give a root";
+                findings.error(format_args!("the forced command of {name}"), what, mend);
+            } else if places::real(&whole).starts_with(places::real(root)) {
                 places::rights(&place, &whole, case, findings);
             }
             if let Some(Destination::File(log)) = &section.log {
