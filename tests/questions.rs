@@ -286,3 +286,15 @@ fn no_client_can_ask_a_question() {
         }
     }
 }
+
+#[test]
+fn without_a_root_explain_looks_where_a_session_would_begin() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.file("here-and-not-at-home", "1");
+    let config = yard.home().join("empty.toml");
+    std::fs::write(&config, "").unwrap();
+    let mut explain = Command::new(PROGRAM);
+    explain.args(["explain", "--user", "root", "--config"]).arg(config).arg("scp -f here-and-not-at-home");
+    let (status, out, _) = said(explain.current_dir(yard.path("")).stdin(Stdio::null()).output().unwrap());
+    assert!(status == 1 && out.contains("No such file or directory"), "{out}");
+}

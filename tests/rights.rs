@@ -525,3 +525,32 @@ fn a_size_that_no_file_can_have_is_no_limit() {
         peer.hears_ok().stores("C0644 2 a", "12").hangs_up().sees_exit(0);
     }
 }
+
+// covers: security PT-01
+#[test]
+fn a_pattern_does_not_tell_names_of_which_none_may_be_fetched() {
+    let Some(yard) = Yard::confined() else { return };
+    yard.dir("d").file("d/a", "1").file("secret", "2").file("open", "3");
+    let none = "downloading this is not allowed here";
+    let absent = "No such file or directory";
+    for (rule, path, words) in [
+        ("{ pattern = '**', deny = ['all'] }", "*", none),
+        ("{ pattern = '**', deny = ['all'] }", "sec*", none),
+        ("{ pattern = '**', deny = ['all'] }", "nix*", none),
+        ("{ pattern = 'secret', deny = ['download'] }", "sec*", absent),
+        ("{ pattern = 'secret', deny = ['download'] }", "nix*", absent),
+        ("{ pattern = 'secret', deny = ['download'] }", "secret", none),
+        ("{ pattern = 'd/**', deny = ['download'] }", "d/*", none),
+        ("{ pattern = 'd/**', deny = ['download'] }", "d/[b-z]", none),
+    ] {
+        let Some(mut peer) = source(&yard, &format!("[default]\npath = [{rule}]\n"), "", path) else {
+            return;
+        };
+        peer.says_ok().hears_that(&format!("{path}: {words}")).sees_exit(1);
+    }
+    // Of several, what may not be fetched is not left out without a word.
+    let rule = "[default]\npath = [{ pattern = 'secret', deny = ['download'] }]\n";
+    let Some(mut peer) = source(&yard, rule, "", "[os]*") else { return };
+    peer.says_ok().hears_file("C0644 1 open", "3").hears_that("secret: downloading this is not allowed here");
+    peer.sees_exit(1);
+}

@@ -63,6 +63,12 @@ impl Jail {
         if !components.last().is_some_and(Component::is_pattern) {
             paths.retain(|path| self.is_there(path));
         }
+        // If none may be fetched, the answers would tell what is there: then it is as if nothing matched.
+        let may_pass =
+            |path: &Vec<u8>| self.passage(Some(&self.route(&ClientPath::new(path.as_slice())))).is_ok();
+        if self.has_rules() && !paths.iter().any(may_pass) {
+            return Ok(Vec::new());
+        }
         paths.sort_unstable();
         Ok(paths)
     }
