@@ -106,8 +106,9 @@ fn ipv6(text: &[u8]) -> Option<(Ipv6Net, &[u8])> {
                 let bits = bits.wrapping_shl(groups.wrapping_mul(16).wrapping_neg());
                 let (length, rest) = number(after)?;
                 let behind = bits.checked_shl(length.into()).unwrap_or_default();
-                let network = Ipv6Net::new(Ipv6Addr::from_bits(bits), length).ok().filter(|_| behind == 0)?;
-                return Some((network, rest));
+                let address = Ipv6Addr::from_bits(bits);
+                let is_plain = behind == 0 && address.to_ipv4_mapped().is_none();
+                return Some((Ipv6Net::new(address, length).ok().filter(|_| is_plain)?, rest));
             }
             [b':', after @ ..] => rest = after,
             _ => return None,
@@ -189,6 +190,15 @@ mod tests {
             }
         }
         assert!(short > 1000 && wrong > 1000, "{short} {wrong}");
+        for (mapped, meant) in [
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("0:0:0:0:0:ffff::/96", "0.0.0.0/0"),
+        ] {
+            let [mapped, meant] = [mapped, meant].map(|text| Network::read(text.as_bytes()).unwrap());
+            assert_eq!(mapped, meant);
+        }
+        assert!(plain(b"0:0:0:0:0:ffff::/96").is_none());
         for text in [
             "192.0.2.0/24",
             "192.0.2.7",
