@@ -313,6 +313,30 @@ fn each_planted_mistake_is_found_with_how_to_mend_it() {
             "scp-server.toml:4:1: drop-box-directory has no meaning",
         ),
         (
+            "a directory of a box that is outside",
+            |site| site.write(&site.rules("drop-box = true\ndrop-box-directory = 'in/../../x'")),
+            1,
+            "scp-server.toml:5:1: drop-box-directory goes upwards",
+        ),
+        (
+            "no sessions at all",
+            |site| site.write(&site.rules("max-sessions = 0")),
+            0,
+            "scp-server.toml:4:1: 0 is none at all",
+        ),
+        (
+            "no files at all",
+            |site| site.write(&site.rules("max-session-files = 0")),
+            0,
+            "scp-server.toml:4:1: 0 is none at all",
+        ),
+        (
+            "no names, which are all",
+            |site| site.write(&site.rules("names = []")),
+            0,
+            "scp-server.toml:4:1: with names = [] every name",
+        ),
+        (
             "rights that leave nothing",
             |site| site.write(&site.rules("read-only = true\nwrite-only = true")),
             1,

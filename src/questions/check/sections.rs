@@ -106,6 +106,18 @@ fn section(Entry { origin, section, .. }: &Entry, findings: &mut Findings) {
         let what = "drop-box-directory has no meaning without drop-box = true in this section";
         findings.warning(at(origin, "drop-box-directory"), what, "say drop-box = true, or take it out");
     }
+    if section.drop_box_directory.as_ref().is_some_and(|path| path.split('/').any(|name| name == "..")) {
+        let what = "drop-box-directory goes upwards, and nothing gets into the box";
+        findings.error(at(origin, "drop-box-directory"), what, "name a directory in the root, without ..");
+    }
+    let numbers = [("max-sessions", section.max_sessions), ("max-session-files", section.max_session_files)];
+    for (key, _) in numbers.into_iter().filter(|(_, number)| *number == Some(0)) {
+        findings.warning(at(origin, key), "0 is none at all", "take it out, or say how many");
+    }
+    if section.names.as_ref().is_some_and(|names| names.0.is_empty()) {
+        let what = "with names = [] every name may be stored";
+        findings.warning(at(origin, "names"), what, "take it out, or say which");
+    }
     let modes = [("file-mode", section.file_mode), ("directory-mode", section.directory_mode)];
     for (key, _) in modes.into_iter().filter(|(_, mode)| mode.is_some_and(|mode| mode.0 & 0o002 != 0)) {
         let what = format!("{key} lets every account of this machine write what is stored");
