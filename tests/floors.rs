@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 5] = [
     &["sink", "source", "questions", "sftp"],
     &["channel", "jail", "audit", "sandbox", "abort", "signals", "account", "etc", "seats"],
     &["wire", "words", "request", "config", "policy", "pattern", "options", "ahead"],
-    &["name", "attr", "bytes", "refusal", "key"],
+    &["name", "attr", "bytes", "refusal", "key", "zones"],
 ];
 
 /// Every file of a room, without what is compiled for its tests only.
